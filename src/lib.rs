@@ -1,0 +1,14 @@
+//! Petiole: a transparent MongoDB wire-protocol proxy.
+
+pub mod admin;
+pub mod bench;
+pub mod command;
+pub mod config;
+pub mod embedded;
+pub mod memory;
+pub mod observe;
+pub mod pipeline;
+pub mod server;
+pub mod stages;
+pub mod upstream;
+pub mod wire;
