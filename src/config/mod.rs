@@ -1,1 +1,40 @@
-//! config (being built).
+//! `proxy.toml`: every setting, parsed once into its final type.
+//!
+//! One file per table ([`server`], [`upstream`], [`cache`], [`admin`], [`log`]), plus the value
+//! types that more than one of them needs ([`value`]). A [`Config`] is an ordinary value that is
+//! handed down; nothing here is global, so several proxies fit in one process.
+//!
+//! Invariant: `proxy.toml` at the top of the repository holds every key with its default, and
+//! `Config::default()` equals that file (a test compares both directions).
+
+pub mod admin;
+pub mod cache;
+pub mod log;
+pub mod server;
+pub mod upstream;
+pub mod value;
+
+use serde::{Deserialize, Serialize};
+
+pub use admin::Admin;
+pub use cache::{Cache, ExternalWrites};
+pub use log::{Log, LogFormat};
+pub use server::{Posture, Server, ServerTls, ServerTlsMode};
+pub use upstream::{Upstream, UpstreamTls, UpstreamTlsMode};
+pub use value::{ByteSize, Compression, HostPort, NamespacePattern, Token, UpstreamUri};
+
+/// The whole configuration; `Config::default()` is what runs when no file is given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `[server]`: the side that applications connect to.
+    pub server: Server,
+    /// `[upstream]`: the MongoDB deployment behind the proxy.
+    pub upstream: Upstream,
+    /// `[cache]`: replies of reads kept in memory.
+    pub cache: Cache,
+    /// `[admin]`: the HTTP listener for health, metrics and status.
+    pub admin: Admin,
+    /// `[log]`: what is written to standard error.
+    pub log: Log,
+}

@@ -1,0 +1,57 @@
+//! `[cache]`: replies of reads kept in memory.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::value::{ByteSize, NamespacePattern};
+
+/// `[cache]`: size of the cache and how far it trusts that it sees every write.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cache {
+    /// Whether reads are cached at all.
+    pub enabled: bool,
+    /// Memory for all entries, their keys and index included.
+    pub max_size: ByteSize,
+    /// Largest entry that is kept.
+    pub max_entry: ByteSize,
+    /// What is known about writes that do not pass through this proxy.
+    pub external_writes: ExternalWrites,
+    /// Longest life of an entry under `external_writes = "ttl"`.
+    #[serde(with = "humantime_serde")]
+    pub ttl: Duration,
+    /// How long a principal's rights are taken as unchanged.
+    #[serde(with = "humantime_serde")]
+    pub principal_ttl: Duration,
+    /// How long a namespace stays uncached after a write whose outcome is unknown.
+    #[serde(with = "humantime_serde")]
+    pub quarantine: Duration,
+    /// Namespaces that are never cached.
+    pub bypass_namespaces: Vec<NamespacePattern>,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            max_size: ByteSize(256 << 20),
+            max_entry: ByteSize(1 << 20),
+            external_writes: ExternalWrites::Ttl,
+            ttl: Duration::from_secs(1),
+            principal_ttl: Duration::from_secs(60),
+            quarantine: Duration::from_secs(90),
+            bypass_namespaces: Vec::new(),
+        }
+    }
+}
+
+/// How writes that go around the proxy are allowed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExternalWrites {
+    /// There may be some: an entry lives at most `ttl`.
+    Ttl,
+    /// The operator promises that there are none: entries live until a write removes them.
+    None,
+}
