@@ -1,0 +1,88 @@
+//! OP_QUERY: the legacy query, still the first message of many drivers
+//! (`isMaster` against `admin.$cmd`).
+//!
+//! Absent on purpose: flag bits and counts are kept as they came; mongod
+//! refuses every OP_QUERY but the handshake by itself.
+
+use bytes::Bytes;
+
+use super::doc::take_document;
+use super::error::MsgError;
+use super::frame::Frame;
+use super::op_code::OP_QUERY;
+use super::op_msg::Identifier;
+use super::reader::Reader;
+
+/// A parsed OP_QUERY; all its parts are slices of the frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpQuery {
+    /// Flag bits (`slaveOk` is bit 2).
+    pub flags: u32,
+    /// `db.collection`; for commands `db.$cmd`.
+    pub full_collection_name: Identifier,
+    /// Documents to skip.
+    pub number_to_skip: i32,
+    /// Documents to return; -1 in commands.
+    pub number_to_return: i32,
+    /// The query, or the command.
+    pub query: Bytes,
+    /// The projection, if there is one.
+    pub return_fields: Option<Bytes>,
+}
+
+impl OpQuery {
+    /// Parses a frame without copying from it.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the message's own structure; see [`MsgError`].
+    pub fn parse(frame: &Frame) -> Result<Self, MsgError> {
+        let actual = frame.op_code();
+        if actual != OP_QUERY {
+            return Err(MsgError::OpCode {
+                expected: OP_QUERY,
+                actual,
+            });
+        }
+        let mut reader = Reader::new(frame.body());
+        let flags = reader.u32().ok_or(MsgError::Truncated("flags"))?;
+        let name = reader
+            .cstring()
+            .ok_or(MsgError::Truncated("collection name"))?;
+        let full_collection_name = Identifier::new(frame.bytes.slice_ref(name))
+            .ok_or(MsgError::Utf8("collection name"))?;
+        let number_to_skip = reader.i32().ok_or(MsgError::Truncated("numberToSkip"))?;
+        let number_to_return = reader.i32().ok_or(MsgError::Truncated("numberToReturn"))?;
+        let query = frame.bytes.slice_ref(take_document(&mut reader)?);
+        let return_fields = if reader.is_empty() {
+            None
+        } else {
+            Some(frame.bytes.slice_ref(take_document(&mut reader)?))
+        };
+        if !reader.is_empty() {
+            return Err(MsgError::Trailing(reader.rest().len()));
+        }
+        Ok(Self {
+            flags,
+            full_collection_name,
+            number_to_skip,
+            number_to_return,
+            query,
+            return_fields,
+        })
+    }
+
+    /// The database part of the collection name.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        let name = self.full_collection_name.as_str();
+        name.split_once('.').map_or(name, |(database, _)| database)
+    }
+
+    /// True if this carries a command (`db.$cmd`), not a query.
+    #[must_use]
+    pub fn is_command(&self) -> bool {
+        self.full_collection_name
+            .split_once('.')
+            .is_some_and(|(_, collection)| collection == "$cmd")
+    }
+}
