@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod bench;
+pub mod cli;
 pub mod command;
 pub mod config;
 pub mod embedded;

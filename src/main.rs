@@ -1,1 +1,5 @@
-fn main() {}
+//! The `petiole` program; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    petiole::cli::main()
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::value::{ByteSize, NamespacePattern};
+use super::value::{self, ByteSize, NamespacePattern};
 
 /// `[cache]`: size of the cache and how far it trusts that it sees every write.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,13 +19,13 @@ pub struct Cache {
     /// What is known about writes that do not pass through this proxy.
     pub external_writes: ExternalWrites,
     /// Longest life of an entry under `external_writes = "ttl"`.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "value::duration")]
     pub ttl: Duration,
     /// How long a principal's rights are taken as unchanged.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "value::duration")]
     pub principal_ttl: Duration,
     /// How long a namespace stays uncached after a write whose outcome is unknown.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "value::duration")]
     pub quarantine: Duration,
     /// Namespaces that are never cached.
     pub bypass_namespaces: Vec<NamespacePattern>,

@@ -1,5 +1,6 @@
 //! `proxy.toml`: every setting, parsed once into its final type.
 //!
+//! [`Config::load`] reports every mistake at once, each with its key and what to do about it.
 //! One file per table ([`server`], [`upstream`], [`cache`], [`admin`], [`log`]), plus the value
 //! types that more than one of them needs ([`value`]). A [`Config`] is an ordinary value that is
 //! handed down; nothing here is global, so several proxies fit in one process.
@@ -9,7 +10,11 @@
 
 pub mod admin;
 pub mod cache;
+mod check;
+mod load;
 pub mod log;
+mod mistake;
+pub mod pem;
 pub mod server;
 pub mod upstream;
 pub mod value;
@@ -19,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use admin::Admin;
 pub use cache::{Cache, ExternalWrites};
 pub use log::{Log, LogFormat};
+pub use mistake::{ConfigErrors, Mistake};
 pub use server::{Posture, Server, ServerTls, ServerTlsMode};
 pub use upstream::{Upstream, UpstreamTls, UpstreamTlsMode};
 pub use value::{ByteSize, Compression, HostPort, NamespacePattern, Token, UpstreamUri};
@@ -38,3 +44,6 @@ pub struct Config {
     /// `[log]`: what is written to standard error.
     pub log: Log,
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,13 +26,13 @@ pub struct Server {
     /// Longest message accepted from a client, header included.
     pub max_message_size: ByteSize,
     /// A client that says nothing for this long is disconnected; zero = never.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "value::duration")]
     pub idle_timeout: Duration,
     /// Time within which a message that was started must have arrived whole.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "value::duration")]
     pub frame_timeout: Duration,
     /// Time given to clients at shutdown to receive the replies they wait for.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "value::duration")]
     pub drain_timeout: Duration,
     /// Compressors offered to clients, best first.
     pub compressors: Vec<Compression>,

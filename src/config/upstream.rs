@@ -16,24 +16,24 @@ pub struct Upstream {
     /// Links kept at one time, over all servers and principals.
     pub max_links: usize,
     /// A link that nobody used for this long is closed; zero = never.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "value::duration")]
     pub link_idle_timeout: Duration,
     /// Time for TCP, TLS and hello of a new link.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "value::duration")]
     pub connect_timeout: Duration,
     /// Longest time that a request waits in the queue for a link.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "value::duration")]
     pub wait_timeout: Duration,
     /// Longest time that a request waits for a new primary.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "value::duration")]
     pub failover_wait: Duration,
     /// Time between two looks at each server's state.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "value::duration")]
     pub heartbeat: Duration,
     /// Compressors asked for on links, best first.
     pub compressors: Vec<Compression>,
     /// Servers at most this much slower than the nearest are as good as the nearest.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "value::duration")]
     pub local_threshold: Duration,
     /// `[upstream.tls]`.
     pub tls: UpstreamTls,

@@ -1,1 +1,3 @@
-//! observe (being built).
+//! What operators see: logs, and the names of metrics.
+
+pub mod logs;

@@ -46,6 +46,13 @@ impl HostPort {
             Err(_) => self.host.eq_ignore_ascii_case("localhost"),
         }
     }
+
+    /// Whether it means "every address of this machine" (`0.0.0.0`, `::`).
+    pub fn is_unspecified(&self) -> bool {
+        self.host
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.to_canonical().is_unspecified())
+    }
 }
 
 impl fmt::Display for HostPort {

@@ -1,6 +1,7 @@
 //! Types of single values in `proxy.toml`: each parses from, and prints as, one TOML value.
 
 mod compression;
+pub mod duration;
 pub mod empty_is_none;
 mod host_port;
 mod namespace;

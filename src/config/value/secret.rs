@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What stands where a secret was.
-pub(super) const MASK: &str = "***";
+const MASK: &str = "***";
 
 /// The connection string of the upstream, with whatever password it carries.
 #[derive(Clone, PartialEq, Eq)]

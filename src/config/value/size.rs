@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 /// A number of bytes, written with its unit: `"64MiB"`, `"48000000B"`, `"1.5GB"`.
 ///
-/// Printed exactly: in the largest binary unit that divides it, so that a printed configuration
-/// reads back as the same one (which is why `bytesize`'s own rounded form isn't used).
+/// Printed exactly, in a unit that divides it, so that a printed configuration reads back as the
+/// same one (which is why `bytesize`'s own rounded form isn't used).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(pub u64);
 
@@ -29,10 +29,16 @@ impl ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
-            if self.0 != 0 && self.0.trailing_zeros() >= shift {
-                return write!(f, "{}{unit}", self.0 >> shift);
-            }
+        // The largest exact unit of each kind, and of the two the shorter text: 48MB, not 46875KiB.
+        let exact = |units: [(u64, &str); 4]| {
+            let unit = units
+                .into_iter()
+                .find(|(unit, _)| self.0 != 0 && self.0 % unit == 0);
+            unit.map(|(unit, name)| format!("{}{name}", self.0 / unit))
+        };
+        let texts = [exact(BINARY), exact(DECIMAL)];
+        if let Some(text) = texts.into_iter().flatten().min_by_key(String::len) {
+            return f.write_str(&text);
         }
         write!(f, "{}B", self.0)
     }
@@ -53,3 +59,16 @@ impl FromStr for ByteSize {
 }
 
 super::string_value!(ByteSize);
+
+const BINARY: [(u64, &str); 4] = [
+    (1 << 40, "TiB"),
+    (1 << 30, "GiB"),
+    (1 << 20, "MiB"),
+    (1 << 10, "KiB"),
+];
+const DECIMAL: [(u64, &str); 4] = [
+    (1_000_000_000_000, "TB"),
+    (1_000_000_000, "GB"),
+    (1_000_000, "MB"),
+    (1_000, "kB"),
+];
