@@ -33,7 +33,7 @@ impl fmt::Display for ByteSize {
         let exact = |units: [(u64, &str); 4]| {
             let unit = units
                 .into_iter()
-                .find(|(unit, _)| self.0 != 0 && self.0 % unit == 0);
+                .find(|(unit, _)| self.0 != 0 && self.0.is_multiple_of(*unit));
             unit.map(|(unit, name)| format!("{}{name}", self.0 / unit))
         };
         let texts = [exact(BINARY), exact(DECIMAL)];
@@ -54,7 +54,11 @@ impl FromStr for ByteSize {
             return Err(refuse());
         }
         let size: bytesize::ByteSize = text.parse().map_err(|_| refuse())?;
-        Ok(Self(size.as_u64()))
+        // `bytesize` turns what is too large into the largest number.
+        match size.as_u64() {
+            u64::MAX => Err(refuse()),
+            bytes => Ok(Self(bytes)),
+        }
     }
 }
 
