@@ -15,6 +15,9 @@ use crate::observe::logs;
 /// Exit code for a configuration with mistakes (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
 
+/// `upstream.uri` until the private mongod's real one replaces it; reaches nothing if it doesn't.
+const EMBEDDED_PLACEHOLDER: &str = "mongodb://embedded.invalid";
+
 /// A transparent MongoDB wire-protocol proxy with a coherent cache.
 #[derive(Debug, Parser)]
 #[command(name = "petiole", version, arg_required_else_help = true)]
@@ -68,8 +71,12 @@ struct Source {
 }
 
 impl Source {
-    fn load(&self) -> Result<Config, ConfigErrors> {
+    fn load(&self, embedded: bool) -> Result<Config, ConfigErrors> {
         let mut sets = self.set.clone();
+        if embedded {
+            // Its address isn't known yet; whatever else is configured isn't meant.
+            sets.push(format!("upstream.uri={EMBEDDED_PLACEHOLDER}"));
+        }
         for (key, value) in [
             ("server.listen", &self.listen),
             ("upstream.uri", &self.upstream),
@@ -87,16 +94,21 @@ impl Source {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve { source, embedded } => {
-            with_config(&source, |config| serve(config, embedded))
+            with_config(source.load(embedded), |config| serve(config, embedded))
         }
-        Command::Check { source } => with_config(&source, |_| print("ok\n")),
-        Command::Config { source } => with_config(&source, |config| print(&config.to_toml())),
+        Command::Check { source } => with_config(source.load(false), |_| print("ok\n")),
+        Command::Config { source } => {
+            with_config(source.load(false), |config| print(&config.to_toml()))
+        }
         Command::Version => finish(print(concat!("petiole ", env!("CARGO_PKG_VERSION"), "\n"))),
     }
 }
 
-fn with_config(source: &Source, run: impl FnOnce(Config) -> anyhow::Result<()>) -> ExitCode {
-    match source.load() {
+fn with_config(
+    loaded: Result<Config, ConfigErrors>,
+    run: impl FnOnce(Config) -> anyhow::Result<()>,
+) -> ExitCode {
+    match loaded {
         Ok(config) => finish(run(config)),
         Err(errors) => {
             complain(&errors.to_string());
@@ -162,8 +174,24 @@ mod tests {
         let Command::Check { source } = cli.command else {
             panic!("not check")
         };
-        let config = source.load().expect("right");
+        let config = source.load(false).expect("right");
         assert_eq!(config.server.listen.port, 7001);
         assert_eq!(config.admin.listen, None);
+    }
+
+    #[test]
+    fn an_embedded_proxy_may_listen_where_the_configured_upstream_would_be() {
+        let cli = Cli::parse_from([
+            "petiole",
+            "serve",
+            "--embedded",
+            "--listen",
+            "127.0.0.1:27017",
+        ]);
+        let Command::Serve { source, embedded } = cli.command else {
+            panic!("not serve")
+        };
+        assert!(source.load(embedded).is_ok());
+        assert!(source.load(false).is_err());
     }
 }

@@ -73,8 +73,9 @@ fn limits(config: &Config, found: &mut Findings) {
         ("server.max_clients", server.max_clients),
         ("upstream.max_links", upstream.max_links),
     ] {
-        if value == 0 {
-            found.add(&[key], "may not be 0", "allow at least 1");
+        if !(1..=MOST_CONNECTIONS).contains(&value) {
+            let help = format!("use 1 to {MOST_CONNECTIONS}");
+            found.add(&[key], format!("{value} is out of range"), &help);
         }
     }
     if server.threads > MOST_THREADS {
@@ -376,3 +377,5 @@ const LONGEST_MESSAGE_LIMIT: u64 = i32::MAX as u64;
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(500);
 /// More than any machine gains from.
 const MOST_THREADS: usize = 1024;
+/// More than one process's ports and file descriptors allow for.
+const MOST_CONNECTIONS: usize = 1_000_000;

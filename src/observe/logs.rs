@@ -4,9 +4,11 @@
 
 use std::io::{IsTerminal, stderr};
 
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::LogFormat;
@@ -25,17 +27,96 @@ pub enum LogError {
 /// Starts logging for the whole process, once. `level` holds filter directives: `info`, or
 /// `info,petiole::advice=debug`.
 pub fn init(format: LogFormat, level: &str) -> Result<(), LogError> {
-    let filter = EnvFilter::builder().parse(level)?;
-    let layer = fmt::layer().with_writer(stderr).with_target(true);
-    let layer = match format {
-        LogFormat::Text => {
-            let colour = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            layer.with_ansi(colour).boxed()
-        }
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
-    };
+    let colour = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::registry()
-        .with(layer.with_filter(filter))
+        .with(layer(format, level, colour, stderr)?)
         .try_init()
         .map_err(|_| LogError::Started)
+}
+
+fn layer<S, W>(
+    format: LogFormat,
+    level: &str,
+    colour: bool,
+    writer: W,
+) -> Result<impl Layer<S>, LogError>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::builder().parse(level)?;
+    let layer = fmt::layer().with_writer(writer).with_target(true);
+    let layer = match format {
+        LogFormat::Text => layer.with_ansi(colour).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    };
+    Ok(layer.with_filter(filter))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("not poisoned").write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, level: &str) -> String {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let layer = layer(format, level, false, move || writer.clone()).expect("a filter");
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::info!(target: "petiole::server", clients = 3, "accepting");
+            tracing::debug!(target: "petiole::advice", "an index");
+        });
+        let bytes = sink.0.lock().expect("not poisoned").clone();
+        String::from_utf8(bytes).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_json_line_is_an_object_with_target_and_fields() {
+        let line = logged(LogFormat::Json, "info");
+        let event: serde_json::Value = serde_json::from_str(&line).expect("one JSON object");
+        assert_eq!(event["target"], "petiole::server");
+        assert_eq!(event["level"], "INFO");
+        assert_eq!(event["message"], "accepting");
+        assert_eq!(event["clients"], 3);
+    }
+
+    #[test]
+    fn a_text_line_names_level_and_target_and_has_no_colour_codes() {
+        let line = logged(LogFormat::Text, "info");
+        assert!(
+            line.contains("INFO petiole::server: accepting clients=3\n"),
+            "{line}"
+        );
+        assert!(!line.contains('\x1b'), "{line}");
+    }
+
+    #[test]
+    fn directives_choose_levels_per_target() {
+        let lines = logged(LogFormat::Text, "warn,petiole::advice=debug");
+        assert!(
+            lines.contains("an index") && !lines.contains("accepting"),
+            "{lines}"
+        );
+    }
+
+    #[test]
+    fn a_level_that_is_no_filter_is_an_error() {
+        let result = init(LogFormat::Text, "petiole=loud");
+        assert!(matches!(result, Err(LogError::Filter(_))));
+    }
 }

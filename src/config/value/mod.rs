@@ -32,3 +32,6 @@ macro_rules! string_value {
     };
 }
 use string_value;
+
+#[cfg(test)]
+mod tests;
