@@ -258,3 +258,89 @@ impl ArrayBuf {
 pub(super) fn len_i32(length: usize) -> i32 {
     i32::try_from(length).unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::doc;
+
+    #[test]
+    fn what_is_written_is_what_another_encoder_writes() {
+        let mut buf = DocBuf::new();
+        buf.append_i32("i", -7)
+            .append_i64("l", 1 << 40)
+            .append_f64("d", 0.1)
+            .append_bool("b", true)
+            .append_str("s", "grün")
+            .append_null("n")
+            .append_timestamp("t", (5 << 32) | 6)
+            .append_date("at", 1000)
+            .append_object_id("oid", [3; 12])
+            .append_binary("bin", 0, &[1, 2, 3])
+            .append_doc_with("outer", |outer| {
+                outer.append_doc_with("inner", |inner| {
+                    inner.append_i32("deep", 1);
+                });
+                outer.append_i32("after", 2);
+            })
+            .append_array("list", |list| {
+                list.push_i32(1).push_i64(2).push_str("three");
+                list.push_doc_with(|d| {
+                    d.append_strs("names", ["a", "b"]);
+                });
+            })
+            .append_i32("last", 0);
+        let expected = bson::doc! {
+            "i": -7,
+            "l": 1_i64 << 40,
+            "d": 0.1,
+            "b": true,
+            "s": "grün",
+            "n": null,
+            "t": bson::Timestamp { time: 5, increment: 6 },
+            "at": bson::DateTime::from_millis(1000),
+            "oid": bson::oid::ObjectId::from_bytes([3; 12]),
+            "bin": bson::Binary {
+                subtype: bson::spec::BinarySubtype::Generic,
+                bytes: vec![1, 2, 3],
+            },
+            "outer": { "inner": { "deep": 1 }, "after": 2 },
+            "list": [1, 2_i64, "three", { "names": ["a", "b"] }],
+            "last": 0,
+        };
+        assert_eq!(buf.finish(), expected.to_vec().unwrap());
+    }
+
+    #[test]
+    fn raw_parts_are_copied_unchanged() {
+        let mut source = DocBuf::new();
+        source.append_str("a", "x").append_array("l", |l| {
+            l.push_doc(&[5, 0, 0, 0, 0]);
+        });
+        let source = source.finish();
+        let list = doc::find(&source, "l").unwrap();
+        let mut copy = DocBuf::with_capacity(0);
+        copy.append_raw(doc::find(&source, "a").unwrap().raw)
+            .append_raw_array("l", list.as_array().unwrap());
+        assert_eq!(copy.finish_bytes(), source);
+        let mut outer = DocBuf::new();
+        outer.append_doc("d", &source);
+        let outer = outer.finish();
+        let inner = doc::find(&outer, "d").unwrap().as_document();
+        assert_eq!(inner, Some(&source[..]));
+    }
+
+    #[test]
+    fn an_empty_document_has_five_bytes() {
+        assert_eq!(DocBuf::new().finish(), [5, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_key_is_cut_at_a_zero_byte() {
+        let mut buf = DocBuf::new();
+        buf.append_i32("a\0b", 1).append_i32("c", 2);
+        let doc = buf.finish();
+        assert_eq!(doc::check(&doc), Ok(()));
+        assert_eq!(doc::find(&doc, "a").unwrap().as_i32(), Some(1));
+    }
+}

@@ -126,3 +126,6 @@ fn check_length(claimed: i32, max: usize) -> Result<usize, FrameError> {
     }
     Ok(length)
 }
+
+#[cfg(test)]
+mod tests;

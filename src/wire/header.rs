@@ -82,3 +82,34 @@ pub fn patch_ids(message: &mut [u8], request_id: i32, response_to: i32) -> bool 
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::golden;
+
+    #[test]
+    fn a_header_is_read_and_written_byte_by_byte() {
+        let header = Header::parse(golden::REPLY).unwrap();
+        assert_eq!((header.message_length, header.request_id), (53, 99));
+        assert_eq!((header.response_to, header.op_code), (1, 1));
+        assert_eq!(header.encode(), golden::REPLY[..16]);
+        assert_eq!(Header::parse(&golden::REPLY[..15]), None);
+    }
+
+    #[test]
+    fn ids_are_patched_in_a_header_alone() {
+        let mut bytes = golden::REPLY[..16].to_vec();
+        assert!(patch_ids(&mut bytes, 5, 6));
+        let header = Header::parse(&bytes).unwrap();
+        assert_eq!((header.request_id, header.response_to), (5, 6));
+        assert_eq!((header.message_length, header.op_code), (53, 1));
+    }
+
+    #[test]
+    fn half_a_header_is_left_alone() {
+        let mut bytes = golden::REPLY[..15].to_vec();
+        assert!(!patch_ids(&mut bytes, 5, 6));
+        assert_eq!(bytes, golden::REPLY[..15]);
+    }
+}

@@ -31,6 +31,10 @@ pub mod doc;
 mod doc_buf;
 pub mod error;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
+#[cfg(test)]
+mod golden;
 pub mod header;
 pub mod op_code;
 pub mod op_compressed;

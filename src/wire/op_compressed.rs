@@ -325,3 +325,6 @@ impl Output {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

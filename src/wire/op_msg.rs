@@ -255,3 +255,6 @@ fn take_sequence(frame: &Frame, reader: &mut Reader<'_>) -> Result<Sequence, Msg
         documents: frame.bytes.slice_ref(all),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,3 +92,61 @@ impl<'a> IntoIterator for &'a OpReply {
         self.iter()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::build;
+    use crate::wire::golden;
+
+    fn changed(at: usize, value: u8) -> Result<OpReply, MsgError> {
+        let mut bytes = golden::REPLY.to_vec();
+        bytes[at] = value;
+        OpReply::parse(&Frame::from_bytes(Bytes::from(bytes)).unwrap())
+    }
+
+    #[test]
+    fn a_reply_is_read_and_written_byte_by_byte() {
+        let reply = OpReply::parse(&golden::frame(golden::REPLY)).unwrap();
+        assert_eq!(reply.flags, AWAIT_CAPABLE);
+        assert_eq!((reply.cursor_id, reply.starting_from), (0, 0));
+        assert_eq!(reply.number_returned, 1);
+        let doc = reply.first().unwrap();
+        assert_eq!(doc, golden::REPLY[36..]);
+        assert_eq!(build::op_reply(99, 1, AWAIT_CAPABLE, &doc), golden::REPLY);
+    }
+
+    #[test]
+    fn several_documents_are_counted() {
+        let doc = &golden::REPLY[36..];
+        let bytes = build::op_reply(1, 2, QUERY_FAILURE, &[doc, doc, doc].concat());
+        let reply = OpReply::parse(&Frame::from_bytes(bytes).unwrap()).unwrap();
+        assert_eq!(reply.number_returned, 3);
+        assert!(reply.iter().all(|d| d == Ok(doc)));
+        let none = build::op_reply(1, 2, CURSOR_NOT_FOUND, &[]);
+        let none = OpReply::parse(&Frame::from_bytes(none).unwrap()).unwrap();
+        assert_eq!(none.first(), None);
+    }
+
+    #[test]
+    fn a_wrong_count_is_refused() {
+        for claimed in [0, 2, 255] {
+            assert_eq!(
+                changed(32, claimed),
+                Err(MsgError::Count {
+                    claimed: i32::from(claimed),
+                    actual: 1
+                })
+            );
+        }
+        assert!(matches!(changed(35, 0xff), Err(MsgError::Count { .. })));
+    }
+
+    #[test]
+    fn broken_documents_are_refused() {
+        assert!(changed(36, 4).is_err());
+        assert!(changed(36, 18).is_err());
+        assert!(changed(52, 1).is_err());
+        assert!(OpReply::parse(&golden::frame(golden::PING)).is_err());
+    }
+}
