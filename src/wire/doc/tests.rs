@@ -21,7 +21,7 @@ fn every_kind() -> Vec<u8> {
         .append_date("date", -5)
         .append_null("null")
         .append_value("regex", kind::REGEX, b"^a\0i\0")
-        .append_value("pointer", kind::DB_POINTER, b"\x02\0\0\0a\0012345678901")
+        .append_value("pointer", kind::DB_POINTER, b"\x02\0\0\0a\x00123456789abc")
         .append_value("code", kind::CODE, b"\x02\0\0\0f\0")
         .append_value("symbol", kind::SYMBOL, b"\x02\0\0\0s\0")
         .append_value(
