@@ -1,8 +1,7 @@
 //! A running standalone or replica set.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use super::{find_mongod, free_ports, replica_set};
 pub struct Deployment {
     pub(super) options: MongodOptions,
     mongod: PathBuf,
-    key_file: Option<PathBuf>,
+    key: Option<String>,
     /// Before `dir`, so that the processes are gone when it is removed.
     pub(super) members: Vec<Member>,
     dir: TempDir,
@@ -72,14 +71,14 @@ impl Deployment {
             .enumerate()
             .map(|(index, &port)| Member::prepare(dir.path(), index, port))
             .collect::<Result<Vec<_>, _>>()?;
-        let key_file = match (&options.auth, &options.kind) {
-            (Some(_), Kind::ReplicaSet { .. }) => Some(write_key_file(dir.path())?),
+        let key = match (&options.auth, &options.kind) {
+            (Some(_), Kind::ReplicaSet { .. }) => Some(random_key()?),
             _ => None,
         };
         let deployment = Deployment {
             options,
             mongod,
-            key_file,
+            key,
             members,
             dir,
         };
@@ -226,7 +225,7 @@ impl Deployment {
     }
 
     fn spawn(&self, member: &Member) -> Result<(), EmbeddedError> {
-        member.spawn(&self.mongod, &self.options, self.key_file.as_deref())
+        member.spawn(&self.mongod, &self.options, self.key.as_deref())
     }
 }
 
@@ -234,7 +233,7 @@ impl Drop for Deployment {
     fn drop(&mut self) {
         // All at once, rather than one after the other: closing the pipes is what kills.
         for member in &self.members {
-            member.start_kill();
+            member.abandon();
         }
     }
 }
@@ -256,23 +255,13 @@ fn check(options: &MongodOptions) -> Result<(), EmbeddedError> {
     Ok(())
 }
 
-/// The secret by which members know each other.
-fn write_key_file(dir: &Path) -> Result<PathBuf, EmbeddedError> {
-    let path = dir.join("key");
-    let failed = || EmbeddedError::io(format!("writing {}", path.display()));
+/// A key for the members' key files.
+fn random_key() -> Result<String, EmbeddedError> {
     let mut random = [0; 48];
     File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut random))
-        .map_err(failed())?;
-    let key: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-        .and_then(|mut file| file.write_all(key.as_bytes()))
-        .map_err(failed())?;
-    Ok(path)
+        .map_err(EmbeddedError::io("reading /dev/urandom"))?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Percent-encodes what is not unreserved in a URI.

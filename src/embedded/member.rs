@@ -1,8 +1,8 @@
 //! One mongod and its place: port, directory, log, process.
 
-use std::fs::{DirBuilder, File};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,31 +66,41 @@ impl Member {
         &self,
         mongod: &Path,
         options: &MongodOptions,
-        key_file: Option<&Path>,
+        key: Option<&str>,
     ) -> Result<(), EmbeddedError> {
+        let key_file = key.map(|key| self.write_key_file(key)).transpose()?;
         let log_start = self.log().metadata().map_or(0, |meta| meta.len());
-        let args = command_line::arguments(options, self.port, &self.dir, &self.log(), key_file);
-        let process = Process::start(mongod, &args, &self.output())?;
+        let args = command_line::arguments(
+            options,
+            self.port,
+            &self.dir,
+            &self.log(),
+            key_file.as_deref(),
+        );
+        let process = Process::start(mongod, &args, &self.output(), &self.dir)?;
         *self.running.lock() = Some(Running { process, log_start });
         Ok(())
     }
 
     /// Kills it and waits for its end; `false` if it did not run.
     pub(super) fn kill(&self) -> bool {
-        match self.running.lock().take() {
-            Some(mut running) => {
+        let mut running = self.running.lock();
+        let ran = match running.as_mut() {
+            Some(running) => {
                 let ran = running.process.ended().is_none();
                 running.process.kill();
                 ran
             }
             None => false,
-        }
+        };
+        *running = None;
+        ran
     }
 
-    /// Has it killed, without waiting.
-    pub(super) fn start_kill(&self) {
+    /// Has it killed and its directory removed, without waiting.
+    pub(super) fn abandon(&self) {
         if let Some(running) = self.running.lock().as_mut() {
-            running.process.start_kill();
+            running.process.abandon();
         }
     }
 
@@ -150,6 +160,21 @@ impl Member {
         let mut text = tail(&self.output());
         text.push_str(&tail(&self.log()));
         text
+    }
+
+    /// The secret by which members know each other, in a file only mongod's user can read, or
+    /// mongod refuses it.
+    fn write_key_file(&self, key: &str) -> Result<PathBuf, EmbeddedError> {
+        let path = self.dir.join("key");
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| file.write_all(key.as_bytes()))
+            .map_err(EmbeddedError::io(format!("writing {}", path.display())))?;
+        Ok(path)
     }
 
     fn log(&self) -> PathBuf {

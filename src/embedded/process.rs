@@ -1,13 +1,16 @@
 //! One child process that never outlives us.
 //!
 //! A server started by a test must end with the test, also when the test is killed with SIGKILL
-//! and runs no destructor. So the child runs under a few lines of `sh` that hold the read end of
-//! a pipe whose only write end is ours: when we end, in whatever way, the pipe closes and the
-//! shell kills the child. The same pipe carries signals: the shell is the child's parent, so the
-//! process id it sends them to cannot have been given to someone else.
+//! and runs no destructor, or keeps the server in a static, which is never dropped. So the child
+//! runs under a few lines of `sh` that hold the read end of a pipe whose only write end is ours:
+//! when we end, in whatever way, the pipe closes, and the shell kills the child and removes its
+//! directory. The same pipe carries signals: the shell is the child's parent, so the process id
+//! it sends them to cannot have been given to someone else.
 //!
 //! The child gets a process group of its own: Ctrl-C in a terminal reaches us alone, and we end
 //! the child in order after our clients are served.
+//!
+//! Everything here blocks, for as long as a shell takes to start or to send a signal.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
@@ -17,23 +20,30 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
 use super::EmbeddedError;
 
-/// `$1` is the file for the child's output, the rest is its command line. Descriptor 3 is our
-/// pipe, 4 tells us the process id and then acknowledges each signal.
+/// `$1` is the file for the child's output, `$2` the directory to remove when the pipe closes,
+/// the rest is the child's command line. Descriptor 3 is our pipe; to 4 it writes the process id
+/// and then acknowledges each signal.
 const WATCHDOG: &str = r#"
 exec 3<&0 4>&1 </dev/null >>"$1" 2>&1
-shift
+dir="$2"
+shift 2
 "$@" 3<&- 4>&- &
 child=$!
 echo "$child" >&4
 (
   while read -r signal <&3; do kill -s "$signal" "$child"; echo sent >&4; done
+  trap '' TERM
+  exec >/dev/null 2>&1
   kill -s KILL "$child"
+  rm -rf "$dir"
+  rmdir "${dir%/*}"
 ) &
 reader=$!
 exec 3<&- 4>&-
 wait "$child"
 code=$?
-kill -s KILL "$reader"
+kill -s TERM "$reader"
+wait "$reader"
 exit "$code"
 "#;
 
@@ -61,7 +71,7 @@ impl Signal {
     }
 }
 
-/// A running child process; dropping it kills it and waits for its end.
+/// A running child process. Dropping it kills it, waits for its end and removes its directory.
 #[derive(Debug)]
 pub struct Process {
     pid: u32,
@@ -71,7 +81,9 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program` with `args`; what it prints is appended to the file `output`.
+    /// Starts `program` with `args`. What it prints is appended to the file `output`. `dir` is
+    /// its own directory: removed when it is killed by dropping this or by our end, and then the
+    /// directory above too, if that is empty; left alone when it ends by itself or by a signal.
     ///
     /// A program that does not exist ends at once with status 127 and a line in `output`.
     ///
@@ -81,6 +93,7 @@ impl Process {
         program: &Path,
         args: &[A],
         output: &Path,
+        dir: &Path,
     ) -> Result<Process, EmbeddedError> {
         let failed = || EmbeddedError::io(format!("starting {} under sh", program.display()));
         let mut watchdog = Command::new("sh")
@@ -88,6 +101,7 @@ impl Process {
             .arg(WATCHDOG)
             .arg("petiole-watchdog")
             .arg(output)
+            .arg(dir)
             .arg(program)
             .args(args)
             .stdin(Stdio::piped())
@@ -142,20 +156,21 @@ impl Process {
         self.watchdog.wait().ok()
     }
 
-    /// Has the child killed (SIGKILL), without waiting for its end.
-    pub fn start_kill(&mut self) {
-        self.commands = None;
+    /// Kills the child (SIGKILL), waits until it is gone, and leaves its directory.
+    pub fn kill(&mut self) -> Option<ExitStatus> {
+        self.signal(Signal::Kill);
+        self.wait()
     }
 
-    /// Kills the child (SIGKILL) and waits until it is gone.
-    pub fn kill(&mut self) -> Option<ExitStatus> {
-        self.start_kill();
-        self.wait()
+    /// Closes the pipe: what dropping does, but without waiting for the child's end.
+    pub fn abandon(&mut self) {
+        self.commands = None;
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.kill();
+        self.abandon();
+        self.wait();
     }
 }

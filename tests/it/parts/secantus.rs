@@ -1,0 +1,85 @@
+//! SecantusDB: a second server that speaks MongoDB's protocol, written by others.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+use petiole::embedded::{Process, free_ports};
+use tempfile::TempDir;
+
+use super::python;
+use super::wait::until;
+
+/// The only releases of 0.7 are betas, which pip takes only when asked for exactly.
+const REQUIREMENTS: &[&str] = &["SecantusDB==0.7.0b3", python::PYMONGO];
+
+/// A running SecantusDB with a data directory of its own. Dropping it ends it.
+#[derive(Debug)]
+pub struct Secantus {
+    address: String,
+    _process: Process,
+    _dir: TempDir,
+}
+
+impl Secantus {
+    /// Starts one; it shows itself to drivers as a replica set of one, named `secantus`. Blocks
+    /// until it listens.
+    pub fn start() -> Secantus {
+        Self::start_with(&[])
+    }
+
+    /// Starts one with further arguments, such as `--standalone`.
+    pub fn start_with(further: &[&str]) -> Secantus {
+        let packages = python::packages("secantus", REQUIREMENTS);
+        let dir = tempfile::Builder::new()
+            .prefix("petiole-secantus-")
+            .tempdir()
+            .unwrap();
+        let own = dir.path().join("member-0");
+        fs::create_dir(&own).unwrap();
+        // Without one it would look for settings in the home directory and elsewhere.
+        let config = own.join("secantusd.toml");
+        fs::write(&config, "").unwrap();
+        let port = free_ports(1).unwrap()[0];
+        let mut python_path = OsString::from("PYTHONPATH=");
+        python_path.push(&packages);
+        let mut args: Vec<OsString> = vec![
+            python_path,
+            "python3".into(),
+            packages.join("bin").join("secantusd-py").into(),
+            "--config".into(),
+            config.into(),
+            "--host".into(),
+            "127.0.0.1".into(),
+            "--port".into(),
+            port.to_string().into(),
+            "--storage-path".into(),
+            own.join("data").into(),
+        ];
+        args.extend(further.iter().map(OsString::from));
+        let output = own.join("out");
+        let mut process = Process::start(Path::new("env"), &args, &output, &own).unwrap();
+        until("SecantusDB listens", || {
+            let said = fs::read_to_string(&output).unwrap_or_default();
+            if let Some(status) = process.ended() {
+                panic!("SecantusDB ended ({status}): {said}");
+            }
+            said.contains("secantus listening on")
+        });
+        Secantus {
+            address: format!("127.0.0.1:{port}"),
+            _process: process,
+            _dir: dir,
+        }
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A connection string.
+    pub fn uri(&self) -> String {
+        format!("mongodb://{}/", self.address)
+    }
+}
