@@ -1,1 +1,24 @@
-//! command (being built).
+//! What a message means: one pass over the command document, a table of
+//! commands, what a write may touch, the cache key of a read, and views of replies.
+//!
+//! Pure: no sockets, no clock, no log. Nothing here panics on bytes from a peer;
+//! what can't be understood is `Kind::Unknown`, and an unknown command is assumed
+//! to write everywhere.
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod edit;
+mod error_reply;
+mod footprint;
+mod key;
+mod kind;
+mod parse;
+mod reply;
+
+pub use edit::{acknowledged, without_cluster_time, with_max_time};
+pub use error_reply::{ErrorReply, codes, labels};
+pub use footprint::{Footprint, Namespace, footprint};
+pub use key::{Bypass, canonical_find, check_find};
+pub use kind::Kind;
+pub use parse::{Command, Span};
+pub use reply::{Effect, ReplyView, effect};

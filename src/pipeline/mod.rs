@@ -1,1 +1,21 @@
-//! pipeline (being built).
+//! The seam between clients, optimisations and MongoDB.
+//!
+//! A [`Request`] walks down the stages (each one file, in the order of
+//! `stages/mod.rs`) to a [`Backend`], and its [`Reply`] walks back. The pipeline,
+//! not a stage, runs the fences of DESIGN §4, so that no stage can break them.
+
+mod core;
+mod error;
+mod fences;
+mod request;
+pub mod scripted;
+mod stage;
+mod trail;
+mod transactions;
+
+pub use self::core::Pipeline;
+pub use error::{Failure, Fault};
+pub use fences::{Fence, Fences, Reads, Stamp};
+pub use request::{NO_PRINCIPAL, Principal, Reply, Request};
+pub use stage::{Backend, BoxFuture, Next, Outcome, Stage};
+pub use trail::{Decision, Trail};

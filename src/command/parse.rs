@@ -1,0 +1,283 @@
+//! One pass over a command document.
+
+use bytes::Bytes;
+
+use super::Kind;
+use crate::wire::doc::{self, Element};
+use crate::wire::op_msg::OpMsg;
+
+/// A place in the command document. Cheaper than a string, and can't dangle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    len: u32,
+}
+
+/// A command with the facts that the layers below need, read in one pass.
+///
+/// The document stays as it came; spans point into it.
+#[derive(Clone, Debug)]
+pub struct Command {
+    body: Bytes,
+    name: Span,
+    db: Span,
+    collection: Option<Span>,
+    /// What the name means.
+    pub kind: Kind,
+    lsid: Option<Span>,
+    /// `txnNumber`: of a retryable write or a transaction.
+    pub txn_number: Option<i64>,
+    /// `autocommit: false` is present: this is a statement of a transaction.
+    pub in_transaction: bool,
+    read_preference: Option<Span>,
+    /// `readConcern.level`, if the command names one.
+    read_concern_level: Option<Span>,
+    /// `readConcern` asks for data at or after a cluster time.
+    pub after_cluster_time: bool,
+    /// `writeConcern: {w: 0}`.
+    pub unacknowledged: bool,
+    /// `maxTimeMS`, in milliseconds; 0 and absent both mean no limit.
+    pub max_time_ms: Option<u64>,
+    /// An aggregation whose pipeline ends in `$out` or `$merge`.
+    pub pipeline_writes: bool,
+}
+
+impl Command {
+    /// Reads the body of a message. `None` when there is no body, it isn't sound
+    /// BSON at its top level, or it is empty: such a message is forwarded as it is.
+    pub fn parse(msg: &OpMsg) -> Option<Command> {
+        let body = msg.body.as_ref()?;
+        Command::parse_body(body)
+    }
+
+    /// Reads a bare command document.
+    pub fn parse_body(body: &Bytes) -> Option<Command> {
+        let mut elements = doc::elements(body);
+        let first = elements.next()?.ok()?;
+        let span = |bytes: &[u8]| span_in(body, bytes);
+        let name = span(first.key.as_bytes())?;
+        let kind = Kind::of(first.key);
+        let mut command = Command {
+            name,
+            kind,
+            db: Span { start: 0, len: 0 },
+            collection: first.as_str().and_then(|s| span(s.as_bytes())),
+            lsid: None,
+            txn_number: None,
+            in_transaction: false,
+            read_preference: None,
+            read_concern_level: None,
+            after_cluster_time: false,
+            unacknowledged: false,
+            max_time_ms: None,
+            pipeline_writes: false,
+            body: body.clone(),
+        };
+        for element in elements {
+            command.note(body, &element.ok()?)?;
+        }
+        Some(command)
+    }
+
+    /// A message without a command that can be read: forwarded as it came, and
+    /// assumed to write everywhere.
+    pub fn opaque() -> Command {
+        let nowhere = Span { start: 0, len: 0 };
+        Command {
+            body: Bytes::new(),
+            name: nowhere,
+            db: nowhere,
+            collection: None,
+            kind: Kind::Unknown,
+            lsid: None,
+            txn_number: None,
+            in_transaction: false,
+            read_preference: None,
+            read_concern_level: None,
+            after_cluster_time: false,
+            unacknowledged: false,
+            max_time_ms: None,
+            pipeline_writes: false,
+        }
+    }
+
+    fn note(&mut self, body: &Bytes, element: &Element<'_>) -> Option<()> {
+        let span = |bytes: &[u8]| span_in(body, bytes);
+        match element.key {
+            "$db" => self.db = span(element.as_str()?.as_bytes())?,
+            "lsid" => self.lsid = element.as_document().and_then(span),
+            "txnNumber" => self.txn_number = element.as_i64(),
+            "autocommit" => self.in_transaction = element.as_bool() == Some(false),
+            "$readPreference" => self.read_preference = element.as_document().and_then(span),
+            "maxTimeMS" => {
+                self.max_time_ms = element.as_i64().and_then(|ms| u64::try_from(ms).ok());
+            }
+            "readConcern" => {
+                if let Some(concern) = element.as_document() {
+                    self.read_concern_level = doc::find(concern, "level")
+                        .and_then(|e| e.as_str())
+                        .and_then(|s| span(s.as_bytes()));
+                    self.after_cluster_time = doc::find(concern, "afterClusterTime").is_some();
+                }
+            }
+            "writeConcern" => {
+                self.unacknowledged = element
+                    .as_document()
+                    .and_then(|wc| doc::find(wc, "w"))
+                    .and_then(|w| w.as_i64())
+                    == Some(0);
+            }
+            "pipeline" if self.kind == Kind::Aggregate => {
+                self.pipeline_writes = element.as_array().is_none_or(pipeline_writes);
+            }
+            "collection" if self.kind == Kind::GetMore => {
+                self.collection = element.as_str().and_then(|s| span(s.as_bytes()));
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// The command document, byte for byte as the client sent it.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The command's name: the key of the first field.
+    pub fn name(&self) -> &str {
+        self.text(self.name)
+    }
+
+    /// `$db`; empty when absent.
+    pub fn db(&self) -> &str {
+        self.text(self.db)
+    }
+
+    /// The string value of the first field: for most commands, the collection.
+    pub fn collection(&self) -> Option<&str> {
+        self.collection.map(|s| self.text(s))
+    }
+
+    /// The session id document.
+    pub fn lsid(&self) -> Option<&[u8]> {
+        self.lsid.map(|s| self.slice(s))
+    }
+
+    /// `$readPreference`, as a document.
+    pub fn read_preference(&self) -> Option<&[u8]> {
+        self.read_preference.map(|s| self.slice(s))
+    }
+
+    /// `readConcern.level`.
+    pub fn read_concern_level(&self) -> Option<&str> {
+        self.read_concern_level.map(|s| self.text(s))
+    }
+
+    /// The cursor id that a `getMore`, or the first that a `killCursors`, names.
+    pub fn cursor_id(&self) -> Option<i64> {
+        match self.kind {
+            Kind::GetMore => doc::find(&self.body, "getMore")?.as_i64(),
+            Kind::KillCursors => {
+                let cursors = doc::find(&self.body, "cursors")?;
+                doc::elements(cursors.as_array()?).next()?.ok()?.as_i64()
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether this is a write that the server itself lets a driver retry
+    /// (it carries a `txnNumber` outside a transaction).
+    pub fn is_retryable_write(&self) -> bool {
+        self.txn_number.is_some() && !self.in_transaction
+    }
+
+    fn slice(&self, span: Span) -> &[u8] {
+        let start = span.start as usize;
+        self.body.get(start..start + span.len as usize).unwrap_or_default()
+    }
+
+    fn text(&self, span: Span) -> &str {
+        std::str::from_utf8(self.slice(span)).unwrap_or_default()
+    }
+}
+
+/// Where `inner`, a slice of `body`, lies.
+fn span_in(body: &Bytes, inner: &[u8]) -> Option<Span> {
+    let start = (inner.as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
+    let end = start.checked_add(inner.len())?;
+    if end > body.len() {
+        return None;
+    }
+    Some(Span { start: u32::try_from(start).ok()?, len: u32::try_from(inner.len()).ok()? })
+}
+
+/// Whether any stage of a pipeline is `$out` or `$merge`. A broken pipeline counts as one.
+fn pipeline_writes(stages: &[u8]) -> bool {
+    for stage in doc::elements(stages) {
+        let Some(stage) = stage.ok().and_then(|s| s.as_document()) else { return true };
+        match doc::elements(stage).next() {
+            Some(Ok(first)) if first.key != "$out" && first.key != "$merge" => {}
+            _ => return true,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::{Document, doc};
+
+    use super::*;
+
+    fn parse(document: Document) -> Command {
+        Command::parse_body(&Bytes::from(document.to_vec().unwrap())).unwrap()
+    }
+
+    #[test]
+    fn one_pass_reads_every_fact() {
+        let command = parse(doc! {
+            "find": "users", "filter": {"a": 1}, "lsid": {"id": 1}, "txnNumber": 5_i64,
+            "autocommit": false, "readConcern": {"level": "majority", "afterClusterTime": 1},
+            "maxTimeMS": 20, "$db": "game", "$readPreference": {"mode": "secondary"},
+        });
+        assert_eq!(command.kind, Kind::Find);
+        assert_eq!((command.db(), command.collection()), ("game", Some("users")));
+        assert_eq!(command.txn_number, Some(5));
+        assert!(command.in_transaction && command.after_cluster_time);
+        assert_eq!(command.read_concern_level(), Some("majority"));
+        assert_eq!(command.max_time_ms, Some(20));
+        assert!(command.lsid().is_some() && command.read_preference().is_some());
+    }
+
+    #[test]
+    fn out_and_merge_are_found_anywhere_in_a_pipeline() {
+        let plain = parse(doc! {"aggregate": "c", "pipeline": [{"$match": {}}], "$db": "d"});
+        assert!(!plain.pipeline_writes);
+        for stage in ["$out", "$merge"] {
+            let c = parse(doc! {"aggregate": "c", "pipeline": [{"$match": {}}, {stage: "x"}], "$db": "d"});
+            assert!(c.pipeline_writes, "{stage}");
+        }
+        let broken = parse(doc! {"aggregate": "c", "pipeline": ["$out"], "$db": "d"});
+        assert!(broken.pipeline_writes);
+    }
+
+    #[test]
+    fn the_first_field_names_the_command_even_if_a_later_one_is_a_command_too() {
+        let command = parse(doc! {"ping": 1, "insert": "c", "$db": "d"});
+        assert_eq!(command.kind, Kind::Upkeep);
+    }
+
+    #[test]
+    fn cursor_ids_are_read_from_get_more_and_kill_cursors() {
+        let more = parse(doc! {"getMore": 77_i64, "collection": "c", "$db": "d"});
+        assert_eq!((more.cursor_id(), more.collection()), (Some(77), Some("c")));
+        let kill = parse(doc! {"killCursors": "c", "cursors": [5_i64, 6_i64], "$db": "d"});
+        assert_eq!(kill.cursor_id(), Some(5));
+    }
+
+    #[test]
+    fn an_empty_or_missing_body_is_not_a_command() {
+        assert!(Command::parse_body(&Bytes::from_static(&[5, 0, 0, 0, 0])).is_none());
+        assert!(Command::parse_body(&Bytes::from_static(&[5, 0, 0])).is_none());
+    }
+}

@@ -1,0 +1,151 @@
+//! What a reply says: one pass over its top level.
+
+use super::{Command, Kind};
+use crate::wire::doc;
+
+/// Facts of a reply document that routing and coherence need.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReplyView<'a> {
+    /// `ok` is 1.
+    pub ok: bool,
+    /// `code` of a command error.
+    pub code: Option<i32>,
+    /// `cursor.id`, when the reply opens or continues a cursor.
+    pub cursor_id: Option<i64>,
+    /// `n`.
+    pub n: Option<i64>,
+    /// `nModified`.
+    pub n_modified: Option<i64>,
+    /// `upserted` is present.
+    pub upserted: bool,
+    /// `writeErrors` or `writeConcernError` is present.
+    pub write_errors: bool,
+    /// `cursor.partialResultsReturned` is true.
+    pub partial: bool,
+    /// `done` of a SASL conversation.
+    pub done: bool,
+    /// `$clusterTime` is present.
+    pub has_cluster_time: bool,
+    /// `errorLabels`, as a raw array.
+    pub labels: Option<&'a [u8]>,
+    last_error_object: Option<&'a [u8]>,
+}
+
+impl<'a> ReplyView<'a> {
+    /// Reads a reply document. Broken BSON reads as a reply that isn't ok.
+    pub fn read(body: &'a [u8]) -> ReplyView<'a> {
+        let mut view = ReplyView::default();
+        for element in doc::elements(body) {
+            let Ok(element) = element else { return ReplyView::default() };
+            match element.key {
+                "ok" => view.ok = element.as_f64() == Some(1.0),
+                "code" => view.code = element.as_i32(),
+                "n" => view.n = element.as_i64(),
+                "nModified" => view.n_modified = element.as_i64(),
+                "upserted" => view.upserted = true,
+                "writeErrors" | "writeConcernError" => view.write_errors = true,
+                "errorLabels" => view.labels = element.as_array(),
+                "done" => view.done = element.is_truthy(),
+                "$clusterTime" => view.has_cluster_time = true,
+                "lastErrorObject" => view.last_error_object = element.as_document(),
+                "cursor" => {
+                    if let Some(cursor) = element.as_document() {
+                        view.cursor_id = doc::find(cursor, "id").and_then(|id| id.as_i64());
+                        view.partial = doc::find(cursor, "partialResultsReturned")
+                            .is_some_and(|p| p.is_truthy());
+                    }
+                }
+                _ => {}
+            }
+        }
+        view
+    }
+
+    /// Whether `errorLabels` holds `label`.
+    pub fn has_label(&self, label: &str) -> bool {
+        self.labels.is_some_and(|labels| {
+            doc::elements(labels).any(|l| l.is_ok_and(|l| l.as_str() == Some(label)))
+        })
+    }
+}
+
+/// What a write's reply proves (DESIGN §4 rule 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Proved: nothing changed.
+    Unchanged,
+    /// Something may have changed, and it is over.
+    Changed,
+    /// The write may still land later.
+    Unknown,
+}
+
+/// What the reply to `command` proves. `behind_mongos` widens what stays unknown:
+/// mongos reports timeouts and kills of writes that may still be running on a shard.
+pub fn effect(command: &Command, reply: &ReplyView<'_>, behind_mongos: bool) -> Effect {
+    if !reply.ok {
+        let unsettled = behind_mongos && reply.code.is_some_and(|c| UNSETTLED_BEHIND_MONGOS.contains(&c));
+        return if unsettled { Effect::Unknown } else { Effect::Changed };
+    }
+    let nothing = match command.kind {
+        _ if reply.write_errors || reply.upserted => false,
+        Kind::Update => reply.n_modified == Some(0),
+        Kind::Delete => reply.n == Some(0),
+        Kind::FindAndModify => reply.last_error_object.is_some_and(|last| {
+            doc::find(last, "n").and_then(|n| n.as_i64()) == Some(0)
+                && doc::find(last, "upserted").is_none()
+        }),
+        _ => false,
+    };
+    if nothing { Effect::Unchanged } else { Effect::Changed }
+}
+
+/// Timeouts, kills and lost connections: HostUnreachable, HostNotFound, MaxTimeMSExpired,
+/// NetworkTimeout, ShutdownInProgress, PrimarySteppedDown, NetworkInterfaceExceededTimeLimit,
+/// ExceededTimeLimit, SocketException, InterruptedAtShutdown, Interrupted,
+/// InterruptedDueToReplStateChange (names from the server's error_codes.yml).
+const UNSETTLED_BEHIND_MONGOS: [i32; 12] =
+    [6, 7, 50, 89, 91, 189, 202, 262, 9001, 11600, 11601, 11602];
+
+#[cfg(test)]
+mod tests {
+    use bson::{Document, doc};
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn command(document: Document) -> Command {
+        Command::parse_body(&Bytes::from(document.to_vec().unwrap())).unwrap()
+    }
+
+    fn proves(name: &str, reply: Document, mongos: bool) -> Effect {
+        let bytes = reply.to_vec().unwrap();
+        effect(&command(doc! {name: "c", "$db": "d"}), &ReplyView::read(&bytes), mongos)
+    }
+
+    #[test]
+    fn only_a_clean_reply_without_effect_proves_that_nothing_changed() {
+        assert_eq!(proves("update", doc! {"n": 1, "nModified": 0, "ok": 1.0}, false), Effect::Unchanged);
+        assert_eq!(proves("update", doc! {"n": 1, "nModified": 1, "ok": 1.0}, false), Effect::Changed);
+        assert_eq!(proves("update", doc! {"n": 1, "nModified": 0, "upserted": [], "ok": 1.0}, false), Effect::Changed);
+        assert_eq!(proves("update", doc! {"n": 0, "nModified": 0, "writeErrors": [], "ok": 1.0}, false), Effect::Changed);
+        assert_eq!(proves("delete", doc! {"n": 0, "ok": 1.0}, false), Effect::Unchanged);
+        assert_eq!(proves("delete", doc! {"n": 2, "ok": 1.0}, false), Effect::Changed);
+        assert_eq!(proves("insert", doc! {"n": 0, "ok": 1.0}, false), Effect::Changed);
+        let missed = doc! {"lastErrorObject": {"n": 0, "updatedExisting": false}, "value": null, "ok": 1.0};
+        assert_eq!(proves("findAndModify", missed, false), Effect::Unchanged);
+    }
+
+    #[test]
+    fn an_error_never_proves_that_nothing_changed() {
+        assert_eq!(proves("update", doc! {"ok": 0.0, "code": 50}, false), Effect::Changed);
+        assert_eq!(proves("update", doc! {"ok": 0.0, "code": 50}, true), Effect::Unknown);
+        assert_eq!(proves("update", doc! {"ok": 0.0, "code": 9}, true), Effect::Changed);
+    }
+
+    #[test]
+    fn a_cursor_id_is_read_after_a_long_first_batch() {
+        let reply = doc! {"cursor": {"firstBatch": [{"a": 1}], "id": 99_i64, "ns": "d.c"}, "ok": 1.0};
+        assert_eq!(ReplyView::read(&reply.to_vec().unwrap()).cursor_id, Some(99));
+    }
+}

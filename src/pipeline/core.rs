@@ -1,0 +1,167 @@
+//! The walk of a request, with its fences.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dashmap::DashMap;
+use tokio::time::Instant;
+
+use super::fences::{Fence, Fences};
+use super::request::{Reply, Request};
+use super::stage::{Backend, Next, Outcome, Stage};
+use super::trail::Decision;
+use super::transactions::Transactions;
+use crate::command::{Effect, Footprint, Kind, ReplyView, effect, footprint, labels};
+
+/// The stages in their order, the backend behind them, and the fences around them.
+pub struct Pipeline {
+    stages: Vec<Box<dyn Stage>>,
+    backend: Arc<dyn Backend>,
+    fences: Arc<Fences>,
+    transactions: Transactions,
+    /// Cursors of `$out` and `$merge` that haven't run yet: their getMore is the write.
+    writing_cursors: DashMap<i64, Footprint>,
+    behind_mongos: AtomicBool,
+}
+
+impl Pipeline {
+    /// A pipeline of `stages`, first one outermost.
+    pub fn new(stages: Vec<Box<dyn Stage>>, backend: Arc<dyn Backend>, fences: Arc<Fences>) -> Pipeline {
+        Pipeline {
+            stages,
+            backend,
+            fences,
+            transactions: Transactions::new(),
+            writing_cursors: DashMap::new(),
+            behind_mongos: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells that the upstream is a mongos, which hides some outcomes (DESIGN §4 rule 4).
+    pub fn set_behind_mongos(&self, yes: bool) {
+        self.behind_mongos.store(yes, Ordering::Relaxed);
+    }
+
+    /// The fences, for the cache and for flushes.
+    pub fn fences(&self) -> &Arc<Fences> {
+        &self.fences
+    }
+
+    /// Transactions that are open now, as far as this proxy has seen them.
+    pub fn open_transactions(&self) -> usize {
+        self.transactions.open()
+    }
+
+    /// Upkeep, about once a second.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        self.fences.sweep(now);
+        self.transactions.sweep(now, self.fences.quarantine());
+    }
+
+    /// Walks a request through the stages to the backend and back.
+    pub async fn run(&self, request: &mut Request) -> Outcome {
+        let guard = self.before(request);
+        let outcome = Next::new(&self.stages, &*self.backend).run(request).await;
+        self.after(request, guard, &outcome);
+        outcome
+    }
+
+    /// Fences for a lane that doesn't walk the stages (exhaust cursors).
+    pub fn fence_lane(&self, request: &mut Request) -> Option<Fence> {
+        match self.before(request) {
+            Guard::Fence(fence) => Some(fence),
+            Guard::None | Guard::Transaction | Guard::End => None,
+        }
+    }
+
+    /// Raises what must stand before the request is sent.
+    fn before(&self, request: &mut Request) -> Guard {
+        let command = &request.command;
+        if matches!(command.kind, Kind::Commit | Kind::Abort) {
+            if command.kind == Kind::Commit && !self.transactions.knows(request) {
+                // Its statements went another way, or long ago: it may write anywhere.
+                return Guard::Fence(self.fences.begin(&Footprint::Everything));
+            }
+            return Guard::End;
+        }
+        let touched = match command.kind {
+            Kind::GetMore if !self.writing_cursors.is_empty() => command
+                .cursor_id()
+                .and_then(|id| self.writing_cursors.get(&id).map(|f| f.clone()))
+                .unwrap_or(Footprint::Nothing),
+            _ => footprint(command, &request.msg),
+        };
+        if command.in_transaction {
+            self.transactions.statement(&self.fences, request, &touched);
+            return Guard::Transaction;
+        }
+        if touched == Footprint::Nothing {
+            return Guard::None;
+        }
+        request.trail.note(Decision::Fenced);
+        Guard::Fence(self.fences.begin(&touched))
+    }
+
+    /// Lowers it again, by what the reply proved and before the reply goes to the client.
+    fn after(&self, request: &Request, guard: Guard, outcome: &Outcome) {
+        let command = &request.command;
+        let reply = match (&guard, outcome) {
+            (Guard::None, Ok(_)) => return,
+            (_, Ok(reply)) => reply,
+            (_, Err(failure)) => {
+                // Nothing was executed, or nobody knows: an unsettled fence goes to quarantine.
+                if let Guard::Fence(fence) = guard
+                    && !failure.sent
+                {
+                    fence.settle(Effect::Unchanged);
+                }
+                return;
+            }
+        };
+        let view = ReplyView::read(reply.body());
+        match guard {
+            Guard::None => {}
+            Guard::Transaction if view.ok => self.transactions.accepted(request),
+            Guard::Transaction => {}
+            Guard::End => {
+                if view.ok || !view.has_label(labels::UNKNOWN_COMMIT) {
+                    self.transactions.ended(request);
+                }
+            }
+            Guard::Fence(fence) => {
+                let behind_mongos = self.behind_mongos.load(Ordering::Relaxed);
+                let proved = effect(command, &view, behind_mongos);
+                self.note_writing_cursor(request, reply, &view);
+                fence.settle(proved);
+                if view.ok && command.txn_number.is_some() {
+                    self.transactions.accepted(request);
+                }
+            }
+        }
+    }
+
+    fn note_writing_cursor(&self, request: &Request, _reply: &Reply, view: &ReplyView<'_>) {
+        let command = &request.command;
+        if command.kind == Kind::Aggregate
+            && let Some(id) = view.cursor_id.filter(|&id| id != 0)
+        {
+            self.writing_cursors.insert(id, footprint(command, &request.msg));
+        } else if command.kind == Kind::GetMore
+            && !view.cursor_id.is_some_and(|id| id != 0)
+            && let Some(id) = command.cursor_id()
+        {
+            self.writing_cursors.remove(&id);
+        }
+    }
+}
+
+/// What stands while a request is under way.
+enum Guard {
+    None,
+    Fence(Fence),
+    /// A statement: its fence belongs to the transaction.
+    Transaction,
+    /// Commit or abort.
+    End,
+}

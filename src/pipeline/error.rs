@@ -1,0 +1,93 @@
+//! What can go wrong on the way to the server, and the reply that it becomes.
+
+use crate::command::{Command, ErrorReply, Kind, codes, labels};
+
+/// A request that got no answer from the server.
+#[derive(Debug, thiserror::Error)]
+#[error("{fault}")]
+pub struct Failure {
+    /// What went wrong.
+    pub fault: Fault,
+    /// Whether the server may have received the request. If not, nothing was executed.
+    pub sent: bool,
+}
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// No server could be reached, or the dial failed.
+    #[error("no connection to {server}: {reason}; check that it is up and that [upstream] uri is right")]
+    Unreachable {
+        /// Which server, in the operator's words (never shown a host name).
+        server: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// No server fits within `upstream.failover_wait`.
+    #[error("no {wanted} within {waited_ms} ms (upstream.failover_wait)")]
+    NoServer {
+        /// "primary", or the read preference asked for.
+        wanted: String,
+        /// How long the request waited.
+        waited_ms: u64,
+    },
+    /// All links were busy for `upstream.wait_timeout`.
+    #[error(
+        "no free upstream link within {waited_ms} ms: {links} of {max_links} links in use and {waiting} requests \
+         waiting; raise upstream.max_links or upstream.wait_timeout, or look for slow operations"
+    )]
+    WaitQueueTimeout {
+        /// How long the request waited.
+        waited_ms: u64,
+        /// Links in use.
+        links: usize,
+        /// `upstream.max_links`.
+        max_links: usize,
+        /// Requests still waiting.
+        waiting: usize,
+    },
+    /// `maxTimeMS` ran out before the request could be sent.
+    #[error("operation exceeded its time limit while it waited for a link")]
+    MaxTimeExpired,
+    /// The link broke.
+    #[error("the upstream connection was lost: {0}")]
+    LinkLost(String),
+    /// No authenticated link of this principal is left.
+    #[error("no authenticated upstream connection of this user is left; reconnect to authenticate again")]
+    PrincipalGone,
+}
+
+impl Failure {
+    /// A failure before anything was sent.
+    pub fn unsent(fault: Fault) -> Failure {
+        Failure { fault, sent: false }
+    }
+
+    /// The link broke after (part of) the request may have gone out.
+    pub fn lost(reason: impl std::fmt::Display) -> Failure {
+        Failure { fault: Fault::LinkLost(reason.to_string()), sent: true }
+    }
+
+    /// The error that the client gets: what a mongos would answer in the same place,
+    /// with the labels that a driver needs to retry by the specifications.
+    pub fn reply(&self, command: &Command) -> ErrorReply {
+        let code = match &self.fault {
+            Fault::Unreachable { .. } | Fault::LinkLost(_) => codes::HOST_UNREACHABLE,
+            Fault::NoServer { .. } => codes::FAILED_TO_SATISFY_READ_PREFERENCE,
+            Fault::WaitQueueTimeout { .. } => codes::EXCEEDED_TIME_LIMIT,
+            Fault::MaxTimeExpired => codes::MAX_TIME_MS_EXPIRED,
+            Fault::PrincipalGone => codes::SHUTDOWN_IN_PROGRESS,
+        };
+        let error = ErrorReply::new(code, self);
+        if matches!(self.fault, Fault::MaxTimeExpired) {
+            return error;
+        }
+        match command.kind {
+            Kind::Commit => error.label(labels::RETRYABLE_WRITE).label(labels::UNKNOWN_COMMIT),
+            Kind::Abort => error.label(labels::RETRYABLE_WRITE),
+            _ if command.in_transaction => error.label(labels::TRANSIENT_TRANSACTION),
+            _ if command.is_retryable_write() => error.label(labels::RETRYABLE_WRITE),
+            _ => error,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! A backend that plays a script, for tests of stages and of the pipeline.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::error::Failure;
+use super::request::{NO_PRINCIPAL, Reply, Request};
+use super::stage::{Backend, BoxFuture, Outcome};
+use crate::wire::build;
+use crate::wire::frame::Frame;
+use crate::wire::op_msg::OpMsg;
+
+/// Answers each request with the next line of its script, and remembers what was asked.
+#[derive(Default)]
+pub struct Scripted {
+    script: Mutex<VecDeque<Step>>,
+    asked: Mutex<Vec<bson::Document>>,
+}
+
+/// One answer.
+pub enum Step {
+    /// A reply document.
+    Reply(bson::Document),
+    /// A failure.
+    Fail(Failure),
+    /// Something is done (another write, say) before the reply goes out.
+    During(Box<dyn FnOnce() + Send>, bson::Document),
+}
+
+impl Scripted {
+    /// A backend that answers with these documents in turn.
+    pub fn replies(replies: impl IntoIterator<Item = bson::Document>) -> Scripted {
+        let script = replies.into_iter().map(Step::Reply).collect();
+        Scripted { script: Mutex::new(script), asked: Mutex::default() }
+    }
+
+    /// Adds a step.
+    pub fn push(&self, step: Step) {
+        self.script.lock().push_back(step);
+    }
+
+    /// The commands that got here, in order.
+    pub fn asked(&self) -> Vec<bson::Document> {
+        self.asked.lock().clone()
+    }
+}
+
+impl Backend for Scripted {
+    fn call<'a>(&'a self, request: &'a mut Request) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let asked = bson::Document::from_reader(request.command.body().as_ref());
+            self.asked.lock().push(asked.unwrap_or_default());
+            let step = self.script.lock().pop_front();
+            let document = match step {
+                Some(Step::Reply(document)) => document,
+                Some(Step::Fail(failure)) => return Err(failure),
+                Some(Step::During(act, document)) => {
+                    act();
+                    document
+                }
+                None => return Err(Failure::lost("the script is at its end")),
+            };
+            let body = document.to_vec().unwrap_or_default();
+            Ok(Reply::document(&request.frame, &body))
+        })
+    }
+}
+
+/// A request of nobody with this command document.
+///
+/// # Panics
+/// If the document can't be encoded: only for tests.
+pub fn request(document: &bson::Document) -> Request {
+    let body = Bytes::from(document.to_vec().expect("a document that encodes"));
+    let frame = Frame { bytes: build::op_msg(7, 0, 0, &body) };
+    let msg = OpMsg::parse(&frame).expect("our own message parses");
+    Request::new(frame, msg, NO_PRINCIPAL.clone())
+}

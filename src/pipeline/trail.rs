@@ -1,0 +1,47 @@
+//! What was decided about a request, for logs and tests.
+
+use crate::command::Bypass;
+
+/// One decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Answered from the cache.
+    Hit,
+    /// Looked for in the cache and not there.
+    Miss,
+    /// The answer was put into the cache.
+    Stored,
+    /// Not served from or not put into the cache.
+    Bypassed(Bypass),
+    /// A fence was raised.
+    Fenced,
+    /// A write that its client doesn't wait for was sent acknowledged.
+    Acknowledged,
+    /// Waited for a link.
+    Queued,
+}
+
+/// The decisions about one request, oldest first. Never allocates; what doesn't fit is dropped.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trail {
+    decisions: [Option<Decision>; 6],
+}
+
+impl Trail {
+    /// Adds a decision.
+    pub fn note(&mut self, decision: Decision) {
+        if let Some(slot) = self.decisions.iter_mut().find(|d| d.is_none()) {
+            *slot = Some(decision);
+        }
+    }
+
+    /// The decisions so far.
+    pub fn iter(&self) -> impl Iterator<Item = Decision> + '_ {
+        self.decisions.iter().flatten().copied()
+    }
+
+    /// Whether a decision was made.
+    pub fn has(&self, decision: Decision) -> bool {
+        self.iter().any(|d| d == decision)
+    }
+}
