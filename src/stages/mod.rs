@@ -1,1 +1,29 @@
-//! stages (being built).
+//! The optimisations, one file or folder each, and their order.
+//!
+//! A stage never imports another stage, the upstream or the server: it sees a
+//! request, the rest of the way, and a reply. See docs/adding-a-stage.md.
+
+pub mod cache;
+
+use std::sync::Arc;
+
+use self::cache::Cache;
+use crate::pipeline::Stage;
+
+/// The stages in the order in which a request meets them.
+pub struct Stages {
+    /// The read cache, if it is switched on.
+    pub cache: Option<Arc<Cache>>,
+}
+
+impl Stages {
+    /// The ORDER. Each line says why the stage stands where it does.
+    pub fn in_order(&self) -> Vec<Box<dyn Stage>> {
+        let mut order: Vec<Box<dyn Stage>> = Vec::new();
+        // Outermost: a hit must pay for nothing else.
+        if let Some(cache) = &self.cache {
+            order.push(Box::new(Arc::clone(cache)));
+        }
+        order
+    }
+}

@@ -1,0 +1,92 @@
+//! What a name means: a collection, or a view that depends on others.
+//!
+//! Asked of the server once per name, in the principal's own name, with the one form
+//! of `listCollections` that every principal may use on what it may read. An answer
+//! lives until a definition in that database changes through the proxy, and at most
+//! [`LIFETIME`]: a name that is redefined around the proxy is noticed within that time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+use tokio::time::Instant;
+
+use crate::pipeline::{Fences, Next, Reads, Request, Stamp};
+use crate::wire::build::DocBuf;
+use crate::wire::doc;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CollectionKind {
+    /// Documents of its own.
+    Collection,
+    /// Defined by a pipeline over other collections of the database.
+    View,
+}
+
+struct Fact {
+    kind: CollectionKind,
+    stamp: Stamp,
+    expires: Instant,
+}
+
+pub(super) struct Facts {
+    known: Cache<String, Arc<Fact>>,
+}
+
+impl Facts {
+    pub fn new() -> Facts {
+        Facts { known: Cache::new(CAPACITY) }
+    }
+
+    /// What the request's collection is, asking the server when it isn't known.
+    /// `None`: no such collection, a kind that can't be relied on, or no right to know.
+    pub async fn kind_of(&self, request: &Request, fences: &Arc<Fences>, next: Next<'_>) -> Option<CollectionKind> {
+        let (db, collection) = (request.command.db(), request.command.collection()?);
+        let key = format!("{}\0{db}\0{collection}", request.principal.id);
+        if let Some(fact) = self.known.get(&key)
+            && fact.expires > Instant::now()
+            && fences.valid(&fact.stamp)
+        {
+            return Some(fact.kind);
+        }
+        let stamp = fences.open(Reads::Definitions { db })?;
+        let mut side = request.side(&question(db, collection))?;
+        let reply = next.run(&mut side).await.ok()?;
+        let kind = answer(reply.body())?;
+        if !fences.unmet(&stamp) {
+            return None;
+        }
+        let expires = Instant::now() + LIFETIME;
+        self.known.insert(key, Arc::new(Fact { kind, stamp, expires }));
+        Some(kind)
+    }
+}
+
+fn question(db: &str, collection: &str) -> Vec<u8> {
+    let mut body = DocBuf::new();
+    body.append_i32("listCollections", 1);
+    body.append_doc_with("filter", |filter| {
+        filter.append_str("name", collection);
+    });
+    body.append_bool("nameOnly", true);
+    body.append_bool("authorizedCollections", true);
+    body.append_str("$db", db);
+    body.finish()
+}
+
+fn answer(reply: &[u8]) -> Option<CollectionKind> {
+    let cursor = doc::find(reply, "cursor")?.as_document()?;
+    let batch = doc::find(cursor, "firstBatch")?.as_array()?;
+    let only = doc::elements(batch).next()?.ok()?.as_document()?;
+    match doc::find(only, "type")?.as_str()? {
+        "collection" => Some(CollectionKind::Collection),
+        "view" => Some(CollectionKind::View),
+        _ => None,
+    }
+}
+
+/// How long an answer is believed, at most.
+const LIFETIME: Duration = Duration::from_secs(30);
+
+/// Names remembered.
+const CAPACITY: usize = 10_000;

@@ -1,0 +1,54 @@
+//! What the cache counts.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::command::Bypass;
+
+/// Counters of the cache. All only grow.
+#[derive(Debug, Default)]
+pub struct CacheStats {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    stored: AtomicU64,
+    bypasses: [AtomicU64; Bypass::COUNT],
+}
+
+impl CacheStats {
+    pub(super) fn hit(&self) {
+        self.hits.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn miss(&self) {
+        self.misses.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn stored(&self) {
+        self.stored.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn bypass(&self, why: Bypass) {
+        if let Some(counter) = self.bypasses.get(why as usize) {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Answers served from memory.
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Relaxed)
+    }
+
+    /// Reads that could have been there and weren't.
+    pub fn misses(&self) -> u64 {
+        self.misses.load(Relaxed)
+    }
+
+    /// Answers put into the cache.
+    pub fn stores(&self) -> u64 {
+        self.stored.load(Relaxed)
+    }
+
+    /// Reads not looked for, or not stored, by reason.
+    pub fn bypasses(&self) -> impl Iterator<Item = (Bypass, u64)> + '_ {
+        Bypass::ALL.iter().zip(&self.bypasses).map(|(&why, n)| (why, n.load(Relaxed)))
+    }
+}
