@@ -1,1 +1,32 @@
-//! upstream (being built).
+//! MongoDB: links, the pool of them, which server gets what, and what is pinned where.
+//!
+//! Client traffic goes over links of our own as raw frames; only the connection string
+//! is read by the official driver. A link carries one request at a time, so a request's
+//! own id can stay in its frame. Nothing here looks into documents beyond what routing needs.
+
+mod address;
+mod auth;
+mod backend;
+mod dial;
+mod hello;
+mod link;
+mod monitor;
+mod pin;
+mod pool;
+mod read_preference;
+mod seeds;
+mod server;
+mod sock;
+mod tls;
+mod topology;
+
+pub use address::Address;
+pub use auth::AuthLink;
+pub use backend::Upstream;
+pub use hello::{Hello, Role};
+pub use link::LinkError;
+pub use pool::{Lease, PoolStats, set_home};
+pub use seeds::SeedError;
+pub use sock::Sock;
+pub use tls::{TlsError, read_certificates, read_key, read_roots};
+pub use topology::{Deployment, ServerStatus};

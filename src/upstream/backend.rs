@@ -1,0 +1,238 @@
+//! The end of the pipeline: route, lease, exchange, pin.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::auth::{AuthLink, Principals};
+use super::dial::Dialer;
+use super::hello::Hello;
+use super::link::LinkError;
+use super::pin::Pins;
+use super::pool::{Checkout, Lease, Pool, PoolStats, home};
+use super::read_preference::{Mode, ReadPreference};
+use super::seeds::{SeedError, Seeds};
+use super::server::Server;
+use super::topology::{Deployment, ServerStatus, Settings, Topology};
+use crate::command::{Kind, ReplyView, with_max_time};
+use crate::config;
+use crate::pipeline::{
+    Backend, BoxFuture, Decision, Failure, Fault, Fences, NO_PRINCIPAL, Outcome, Principal, Reply, Request,
+};
+use crate::wire::frame::Frame;
+
+/// The deployment behind the proxy.
+pub struct Upstream {
+    topology: Arc<Topology>,
+    pool: Arc<Pool>,
+    pins: Pins,
+    dialer: Arc<Dialer>,
+    principals: Principals,
+}
+
+impl Upstream {
+    /// Resolves the connection string and begins to watch the servers.
+    pub async fn start(config: &config::Upstream, fences: Arc<Fences>) -> Result<Arc<Upstream>, SeedError> {
+        let seeds = Seeds::resolve(config).await?;
+        let dialer = Arc::new(Dialer {
+            tls: seeds.tls,
+            connect_timeout: config.connect_timeout,
+            compressors: config.compressors.iter().map(|c| c.name()).collect(),
+        });
+        let settings = Settings {
+            direct: seeds.direct,
+            set_name: seeds.set_name,
+            heartbeat: config.heartbeat,
+            local_threshold: config.local_threshold,
+            failover_wait: config.failover_wait,
+        };
+        let topology = Topology::start(&seeds.addresses, settings, Arc::clone(&dialer), fences);
+        let pool = Pool::new(config.max_links, config.wait_timeout, config.link_idle_timeout);
+        let upstream = Upstream { topology, pool, pins: Pins::default(), dialer, principals: Principals::default() };
+        Ok(Arc::new(upstream))
+    }
+
+    /// What clients are told of the upstream: the last hello of a server that takes writes.
+    pub async fn face(&self) -> Result<(Arc<Hello>, Deployment), Failure> {
+        self.topology.face().await
+    }
+
+    /// What kind of deployment it is, as far as is known.
+    pub fn deployment(&self) -> Deployment {
+        self.topology.deployment()
+    }
+
+    /// The servers, for status.
+    pub fn servers(&self) -> Vec<ServerStatus> {
+        self.topology.status()
+    }
+
+    /// Server addresses, to keep them from clients.
+    pub fn addresses(&self) -> Vec<String> {
+        self.topology.addresses()
+    }
+
+    /// Numbers of the pool.
+    pub fn pool(&self) -> PoolStats {
+        self.pool.stats()
+    }
+
+    /// Cursors pinned to servers now.
+    pub fn pinned_cursors(&self) -> usize {
+        self.pins.cursors()
+    }
+
+    /// Upkeep, about once a second.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        self.pool.sweep(now);
+        self.pins.sweep(now);
+        self.principals.sweep();
+    }
+
+    /// A fresh link to the primary for a client's authentication. `extra`: elements of the
+    /// client's own hello that are relayed.
+    pub async fn open_auth(&self, extra: &[&[u8]], mechanism: String) -> Result<AuthLink, Failure> {
+        let server = self.topology.select(&ReadPreference::primary()).await?;
+        let (link, hello) = self.dialer.dial(&server, home(), extra).await.inspect_err(|_| server.suspect())?;
+        Ok(AuthLink { link, hello, mechanism })
+    }
+
+    /// The conversation is done: asks the server who this is, and shares the link among
+    /// that principal's clients.
+    pub async fn adopt(&self, mut auth: AuthLink) -> Result<Arc<Principal>, Failure> {
+        let users = auth.users().await.map_err(Failure::lost)?;
+        if users.is_empty() {
+            return Ok(NO_PRINCIPAL.clone());
+        }
+        let principal = self.principals.of(&users, &auth.mechanism);
+        self.pool.adopt(auth.link, &principal);
+        Ok(principal)
+    }
+
+    /// A link for a lane: an exhaust cursor, whose replies come without being asked for.
+    pub async fn open_lane(&self, request: &mut Request) -> Result<Lease, Failure> {
+        let server = self.route(request).await?;
+        self.lease(request, &server).await
+    }
+
+    /// Follows what a reply says of its cursor.
+    pub fn note_cursor(&self, request: &Request, server: &Arc<Server>, reply: &Reply) {
+        if self.topology.len() < 2 {
+            return;
+        }
+        let id = match request.command.kind {
+            Kind::Insert | Kind::Update | Kind::Delete | Kind::FindAndModify => return,
+            _ => ReplyView::read(reply.body()).cursor_id,
+        };
+        match (id, request.command.cursor_id()) {
+            (Some(0) | None, Some(asked)) => self.pins.unpin_cursor(asked),
+            (Some(id), _) if id != 0 => self.pins.pin_cursor(id, server),
+            _ => {}
+        }
+    }
+
+    /// The server that the request must or may go to.
+    async fn route(&self, request: &Request) -> Result<Arc<Server>, Failure> {
+        let command = &request.command;
+        if self.topology.len() > 1 {
+            if let Some(server) = command.cursor_id().and_then(|id| self.pins.cursor(id)) {
+                return Ok(server);
+            }
+            if command.txn_number.is_some()
+                && let Some(server) = self.pins.transaction(command)
+            {
+                return Ok(server);
+            }
+        }
+        let wanted = match command.read_preference() {
+            Some(preference) if reads(command.kind) && !command.pipeline_writes => {
+                ReadPreference::parse(preference)
+            }
+            _ => ReadPreference::primary(),
+        };
+        let server = self.topology.select(&wanted).await?;
+        if request.principal.id != 0 && wanted.mode != Mode::Primary && !self.pool.has_links(&server, &request.principal)
+        {
+            // This user has proved itself to the primary only, and nobody else can do it for it.
+            return self.topology.select(&ReadPreference::primary()).await;
+        }
+        if command.in_transaction && self.deployment() == Deployment::Sharded && self.topology.len() > 1 {
+            self.pins.pin_transaction(command, &server);
+        }
+        Ok(server)
+    }
+
+    /// A link to `server`, dialled if there is room, waited for if not.
+    async fn lease(&self, request: &mut Request, server: &Arc<Server>) -> Result<Lease, Failure> {
+        let (checkout, queued) =
+            self.pool.checkout(server, &request.principal, request.deadline()).await?;
+        if queued {
+            request.trail.note(Decision::Queued);
+        }
+        match checkout {
+            Checkout::Link(lease) => Ok(lease),
+            Checkout::Dial(room) => {
+                let (link, _) = self.dialer.dial(server, home(), &[]).await.inspect_err(|_| server.suspect())?;
+                room.fill(link, &request.principal).ok_or_else(|| gone("the pool was closed"))
+            }
+        }
+    }
+
+    async fn exchange(&self, request: &mut Request) -> Outcome {
+        let server = self.route(request).await?;
+        let mut lease = self.lease(request, &server).await?;
+        let shortened = shortened(request)?;
+        let frame = shortened.as_ref().unwrap_or(&request.frame);
+        let link = lease.link().ok_or_else(|| gone("the link was closed"))?;
+        let may_compress = request.command.kind != Kind::Auth;
+        let reply = match link.exchange(frame, may_compress).await {
+            Ok(reply) => Reply::from_server(reply),
+            Err(error) => {
+                server.suspect();
+                return Err(lost(&error));
+            }
+        };
+        lease.done();
+        self.note_cursor(request, &server, &reply);
+        Ok(reply)
+    }
+}
+
+impl Backend for Upstream {
+    fn call<'a>(&'a self, request: &'a mut Request) -> BoxFuture<'a, Outcome> {
+        Box::pin(self.exchange(request))
+    }
+}
+
+/// The same message with what is left of its `maxTimeMS`, if it waited noticeably.
+fn shortened(request: &Request) -> Result<Option<Frame>, Failure> {
+    let Some(deadline) = request.deadline() else { return Ok(None) };
+    let now = Instant::now();
+    if now.saturating_duration_since(request.received) < NOTICEABLE || request.command.kind == Kind::GetMore {
+        return Ok(None);
+    }
+    let left = deadline.saturating_duration_since(now).as_millis() as u64;
+    if left == 0 {
+        return Err(Failure::unsent(Fault::MaxTimeExpired));
+    }
+    let bytes = with_max_time(request.frame.header().request_id, &request.msg, &request.command, left);
+    Ok(Some(Frame { bytes }))
+}
+
+fn reads(kind: Kind) -> bool {
+    matches!(kind, Kind::Find | Kind::Aggregate | Kind::Read | Kind::Unknown)
+}
+
+fn lost(error: &LinkError) -> Failure {
+    Failure::lost(error)
+}
+
+fn gone(reason: &str) -> Failure {
+    Failure::unsent(Fault::LinkLost(reason.to_owned()))
+}
+
+/// A wait below this isn't worth a new message.
+const NOTICEABLE: Duration = Duration::from_millis(2);
+

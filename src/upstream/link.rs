@@ -1,0 +1,128 @@
+//! One socket to a server, one request at a time.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+
+use super::server::Server;
+use super::sock::Sock;
+use crate::wire::frame::{Frame, FrameError, take_frame};
+use crate::wire::op_code;
+use crate::wire::op_compressed::{self, Compressor};
+
+/// A link that has said hello.
+#[derive(Debug)]
+pub struct Link {
+    sock: Sock,
+    buf: BytesMut,
+    /// The server at the other end.
+    pub(super) server: Arc<Server>,
+    /// The server's generation when the link was dialled; older links are void.
+    pub(super) generation: u64,
+    /// The worker thread whose reactor drives it.
+    pub(super) home: usize,
+    pub(super) last_used: Instant,
+    pub(super) compressor: Option<Compressor>,
+}
+
+/// A link that can't be used any more.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The socket failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The server closed it.
+    #[error("closed by the server")]
+    Closed,
+    /// What came isn't a wire message.
+    #[error("the server sent a broken message: {0}")]
+    Frame(#[from] FrameError),
+    /// What came is compressed and can't be inflated.
+    #[error("the server sent a broken compressed message: {0}")]
+    Compressed(#[from] op_compressed::CompressedError),
+    /// The reply belongs to another request.
+    #[error("the server answered request {got} where {expected} was asked")]
+    OutOfTurn {
+        /// The request that was sent.
+        expected: i32,
+        /// What the reply says.
+        got: i32,
+    },
+}
+
+impl Link {
+    pub(super) fn new(sock: Sock, server: Arc<Server>, home: usize) -> Link {
+        let generation = server.generation();
+        Link { sock, buf: BytesMut::new(), server, generation, home, last_used: Instant::now(), compressor: None }
+    }
+
+    /// Sends a message and waits for its (first) reply.
+    pub async fn exchange(&mut self, frame: &Frame, may_compress: bool) -> Result<Frame, LinkError> {
+        self.send(frame, may_compress).await?;
+        let reply = self.receive().await?;
+        let (expected, got) = (frame.header().request_id, reply.header().response_to);
+        if expected != got {
+            return Err(LinkError::OutOfTurn { expected, got });
+        }
+        Ok(reply)
+    }
+
+    /// Sends a message. Messages that carry credentials are never compressed.
+    pub async fn send(&mut self, frame: &Frame, may_compress: bool) -> Result<(), LinkError> {
+        let compressed = match self.compressor {
+            Some(compressor) if may_compress => op_compressed::compress(frame, compressor, None),
+            _ => None,
+        };
+        let bytes = compressed.as_ref().map_or(&frame.bytes, |c| &c.bytes);
+        self.sock.write_all(bytes).await?;
+        if matches!(self.sock, Sock::Tls(_)) {
+            self.sock.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a whole message.
+    pub async fn receive(&mut self) -> Result<Frame, LinkError> {
+        loop {
+            if let Some(frame) = take_frame(&mut self.buf, MAX_REPLY)? {
+                if frame.op_code() == op_code::OP_COMPRESSED {
+                    return Ok(op_compressed::decompress(&frame, MAX_REPLY)?);
+                }
+                return Ok(frame);
+            }
+            reserve_for_frame(&mut self.buf, MIN_READ);
+            if self.sock.read_buf(&mut self.buf).await? == 0 {
+                return Err(LinkError::Closed);
+            }
+        }
+    }
+
+    /// Whether the link may carry another request.
+    pub(super) fn is_sound(&self) -> bool {
+        self.generation == self.server.generation() && self.buf.is_empty() && !self.sock.is_disturbed()
+    }
+
+    /// Gives back the memory that a large reply took.
+    pub(super) fn shrink(&mut self) {
+        if self.buf.is_empty() && self.buf.capacity() > KEEP {
+            self.buf = BytesMut::new();
+        }
+    }
+}
+
+/// Makes room for more of the message whose beginning is in `buf`: as much as it claims
+/// to need, but never more than twice what has come already, or a small step.
+pub fn reserve_for_frame(buf: &mut BytesMut, step: usize) {
+    let claimed = buf.first_chunk::<4>().map_or(0, |b| i32::from_le_bytes(*b));
+    let missing = usize::try_from(claimed).unwrap_or(0).saturating_sub(buf.len());
+    buf.reserve(missing.min(buf.len().max(LARGE_STEP)).max(step));
+}
+
+/// The largest reply a server may send: MongoDB's own 48,000,000 and room for a header.
+const MAX_REPLY: usize = 64 * 1024 * 1024;
+const MIN_READ: usize = 4 * 1024;
+const LARGE_STEP: usize = 64 * 1024;
+const KEEP: usize = 64 * 1024;

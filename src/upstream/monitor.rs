@@ -1,0 +1,104 @@
+//! Watches one server: hello over a link of its own, again whenever something changes
+//! (awaitable hello), when somebody suspects it, and at the heartbeat.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::dial::{Dialer, body_of};
+use super::hello::{Hello, awaitable, plain};
+use super::link::Link;
+use super::server::Server;
+use super::topology::Topology;
+use crate::wire::build;
+use crate::wire::frame::Frame;
+
+/// Runs until the server leaves the deployment or the proxy ends.
+pub(super) async fn watch(topology: Weak<Topology>, server: Arc<Server>, dialer: Arc<Dialer>, heartbeat: Duration) {
+    loop {
+        let wait = match session(&topology, &server, &dialer, heartbeat).await {
+            End::Removed => return,
+            End::Failed(reason) => {
+                let Some(topology) = topology.upgrade() else { return };
+                topology.failed(&server, reason);
+                RETRY
+            }
+            End::Suspected => Duration::ZERO,
+        };
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = server.removed.notified() => return,
+        }
+    }
+}
+
+enum End {
+    Removed,
+    Failed(String),
+    /// Somebody's link broke: look again, over a new link.
+    Suspected,
+}
+
+/// One link's life.
+async fn session(topology: &Weak<Topology>, server: &Arc<Server>, dialer: &Dialer, heartbeat: Duration) -> End {
+    let began = Instant::now();
+    let dialled = tokio::select! {
+        dialled = dialer.dial(server, usize::MAX, &[]) => dialled,
+        () = server.removed.notified() => return End::Removed,
+    };
+    let (mut link, document) = match dialled {
+        Ok(dialled) => dialled,
+        Err(failure) => return End::Failed(failure.to_string()),
+    };
+    let mut document = document;
+    // A dial takes a few round trips; the first plain hello below corrects the guess.
+    let mut rtt_us = (began.elapsed().as_micros() as u64 / 2).max(1);
+    loop {
+        let Some(hello) = Hello::read(document) else {
+            return End::Failed("it answers hello with an error".to_owned());
+        };
+        let version = hello.topology_version.clone();
+        {
+            let Some(topology) = topology.upgrade() else { return End::Removed };
+            topology.answered(server, hello, rtt_us);
+        }
+        let question = match &version {
+            Some(version) => awaitable(version, heartbeat),
+            None => {
+                tokio::select! {
+                    () = sleep(heartbeat) => {}
+                    () = server.suspected.notified() => {}
+                    () = server.removed.notified() => return End::Removed,
+                }
+                plain()
+            }
+        };
+        let asked = Instant::now();
+        tokio::select! {
+            answer = ask(&mut link, &question, heartbeat + PATIENCE) => match answer {
+                Ok(answer) => document = answer,
+                Err(reason) => return End::Failed(reason),
+            },
+            () = server.suspected.notified() => return End::Suspected,
+            () = server.removed.notified() => return End::Removed,
+        }
+        if version.is_none() {
+            rtt_us = asked.elapsed().as_micros() as u64;
+        }
+    }
+}
+
+async fn ask(link: &mut Link, question: &[u8], patience: Duration) -> Result<bytes::Bytes, String> {
+    let frame = Frame { bytes: build::op_msg(3, 0, 0, question) };
+    match timeout(patience, link.exchange(&frame, false)).await {
+        Ok(Ok(reply)) => Ok(body_of(&reply)),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer to hello within {} s", patience.as_secs())),
+    }
+}
+
+/// Between attempts to reach a server that is down ("minHeartbeatFrequencyMS" is 500 ms).
+const RETRY: Duration = Duration::from_millis(250);
+/// Beyond the time that an awaitable hello may take.
+const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,0 +1,325 @@
+//! Which servers there are, and which of them a request may go to
+//! ("Server Discovery and Monitoring" and "Server Selection" specifications).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::address::Address;
+use super::dial::Dialer;
+use super::hello::{Hello, Role};
+use super::monitor;
+use super::read_preference::{Mode, ReadPreference};
+use super::server::{Server, State};
+use crate::pipeline::{Failure, Fault, Fences};
+
+/// What kind of deployment the upstream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deployment {
+    /// Nobody has answered yet.
+    Unknown,
+    /// One mongod without a replica set, or one server addressed directly.
+    Single,
+    /// A replica set.
+    ReplicaSet,
+    /// One or more mongos.
+    Sharded,
+}
+
+/// A server, for status.
+#[derive(Clone, Debug)]
+pub struct ServerStatus {
+    /// Where it listens.
+    pub address: String,
+    /// What it is; `None` while it can't be reached.
+    pub role: Option<Role>,
+    /// Why it can't be reached.
+    pub error: Option<String>,
+    /// Round trip, microseconds.
+    pub rtt_us: u64,
+}
+
+/// The deployment, kept up to date by a monitor for each server.
+pub(super) struct Topology {
+    servers: ArcSwap<Vec<Arc<Server>>>,
+    facts: Mutex<Facts>,
+    changed: watch::Sender<u64>,
+    settings: Settings,
+    dialer: Arc<Dialer>,
+    fences: Arc<Fences>,
+    rotation: AtomicUsize,
+    runtime: tokio::runtime::Handle,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub direct: bool,
+    pub set_name: Option<String>,
+    pub heartbeat: Duration,
+    pub local_threshold: Duration,
+    pub failover_wait: Duration,
+}
+
+struct Facts {
+    deployment: Deployment,
+    /// The highest election seen: a primary of an earlier one is stale.
+    election: (Vec<u8>, i64),
+    /// What clients are told; the last hello of a server that takes writes.
+    face: Option<Arc<Hello>>,
+    next_id: u32,
+}
+
+impl Topology {
+    /// Begins to watch the seeds, on the runtime that calls.
+    pub fn start(seeds: &[Address], settings: Settings, dialer: Arc<Dialer>, fences: Arc<Fences>) -> Arc<Topology> {
+        let topology = Arc::new(Topology {
+            servers: ArcSwap::default(),
+            facts: Mutex::new(Facts {
+                deployment: Deployment::Unknown,
+                election: (Vec::new(), -1),
+                face: None,
+                next_id: 0,
+            }),
+            changed: watch::Sender::new(0),
+            settings,
+            dialer,
+            fences,
+            rotation: AtomicUsize::new(0),
+            runtime: tokio::runtime::Handle::current(),
+        });
+        let mut facts = topology.facts.lock();
+        for address in seeds {
+            topology.add(&mut facts, address.clone());
+        }
+        drop(facts);
+        topology
+    }
+
+    pub fn deployment(&self) -> Deployment {
+        self.facts.lock().deployment
+    }
+
+    /// What clients are told of the upstream, as soon as there is something to tell.
+    pub async fn face(&self) -> Result<(Arc<Hello>, Deployment), Failure> {
+        let began = Instant::now();
+        let mut changes = self.changed.subscribe();
+        loop {
+            {
+                let facts = self.facts.lock();
+                if let Some(face) = &facts.face {
+                    return Ok((Arc::clone(face), facts.deployment));
+                }
+            }
+            self.wait(&mut changes, began, || "server that answers hello".to_owned()).await?;
+        }
+    }
+
+    /// A server that fits, waiting up to `failover_wait` for one.
+    pub async fn select(&self, wanted: &ReadPreference) -> Result<Arc<Server>, Failure> {
+        if let Some(server) = self.select_now(wanted) {
+            return Ok(server);
+        }
+        let began = Instant::now();
+        let mut changes = self.changed.subscribe();
+        loop {
+            if let Some(server) = self.select_now(wanted) {
+                return Ok(server);
+            }
+            for server in self.servers.load().iter() {
+                server.suspect();
+            }
+            let describe = || match wanted.mode {
+                Mode::Primary => "primary".to_owned(),
+                mode => format!("server for read preference {mode:?}"),
+            };
+            self.wait(&mut changes, began, describe).await?;
+        }
+    }
+
+    async fn wait(
+        &self,
+        changes: &mut watch::Receiver<u64>,
+        began: Instant,
+        wanted: impl Fn() -> String,
+    ) -> Result<(), Failure> {
+        match timeout_at(began + self.settings.failover_wait, changes.changed()).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Failure::unsent(Fault::NoServer {
+                wanted: wanted(),
+                waited_ms: self.settings.failover_wait.as_millis() as u64,
+            })),
+        }
+    }
+
+    /// A server that fits now.
+    fn select_now(&self, wanted: &ReadPreference) -> Option<Arc<Server>> {
+        let servers = self.servers.load();
+        let usable = |s: &&Arc<Server>| s.state().hello.is_some();
+        if let [only] = servers.as_slice() {
+            let state = only.state();
+            let role = state.hello.as_ref()?.role;
+            return match role {
+                Role::Standalone | Role::Mongos | Role::Primary => Some(Arc::clone(only)),
+                _ if self.settings.direct => Some(Arc::clone(only)),
+                Role::Secondary if wanted.mode != Mode::Primary => Some(Arc::clone(only)),
+                _ => None,
+            };
+        }
+        let mongos = |s: &&Arc<Server>| {
+            s.state().hello.as_ref().is_some_and(|h| matches!(h.role, Role::Mongos | Role::Standalone))
+        };
+        let mut fit: Vec<Arc<Server>> = servers.iter().filter(usable).filter(mongos).cloned().collect();
+        if fit.is_empty() {
+            let heartbeat_ms = self.settings.heartbeat.as_millis() as i64;
+            fit = wanted.candidates(&servers, heartbeat_ms);
+        }
+        let nearest = fit.iter().map(|s| s.state().rtt_us).min()?;
+        let window = nearest.saturating_add(self.settings.local_threshold.as_micros() as u64);
+        fit.retain(|s| s.state().rtt_us <= window);
+        let turn = self.rotation.fetch_add(1, Relaxed);
+        fit.get(turn % fit.len().max(1)).cloned()
+    }
+
+    /// How many servers there are.
+    pub fn len(&self) -> usize {
+        self.servers.load().len()
+    }
+
+    pub fn status(&self) -> Vec<ServerStatus> {
+        let servers = self.servers.load();
+        let describe = |s: &Arc<Server>| {
+            let state = s.state();
+            ServerStatus {
+                address: s.address.to_string(),
+                role: state.hello.as_ref().map(|h| h.role),
+                error: state.error.clone(),
+                rtt_us: state.rtt_us,
+            }
+        };
+        servers.iter().map(describe).collect()
+    }
+
+    /// All addresses by which servers are known, for keeping them from clients.
+    pub fn addresses(&self) -> Vec<String> {
+        self.servers.load().iter().map(|s| s.address.to_string()).collect()
+    }
+
+    /// A server has answered its monitor.
+    pub(super) fn answered(self: &Arc<Self>, server: &Arc<Server>, hello: Hello, rtt_us: u64) {
+        let before = server.state();
+        let hello = Arc::new(hello);
+        let restarted = before.hello.as_ref().is_some_and(|b| b.process_id != hello.process_id);
+        if restarted {
+            server.next_generation();
+        }
+        let rtt_us = if before.rtt_us == 0 { rtt_us } else { (before.rtt_us * 4 + rtt_us) / 5 };
+        let mut hello = hello;
+        let mut facts = self.facts.lock();
+        if let Some(name) = &self.settings.set_name
+            && hello.set_name.as_ref() != Some(name)
+        {
+            let found = hello.set_name.as_deref().unwrap_or("none").to_owned();
+            drop(facts);
+            self.failed(server, format!("replicaSet={name} is wanted, the server's setName is {found}"));
+            return;
+        }
+        facts.deployment = match hello.role {
+            Role::Mongos => Deployment::Sharded,
+            Role::Standalone => Deployment::Single,
+            _ => Deployment::ReplicaSet,
+        };
+        let mut new_term = false;
+        if hello.role == Role::Primary && !self.settings.direct {
+            if hello.election < facts.election {
+                // It doesn't know yet that it has been replaced.
+                hello = Arc::new(Hello { role: Role::Other, ..(*hello).clone() });
+            } else {
+                new_term = facts.election.1 >= 0 && hello.election.0 != facts.election.0;
+                facts.election = hello.election.clone();
+                self.demote_others(server);
+            }
+        }
+        if matches!(hello.role, Role::Primary | Role::Standalone | Role::Mongos)
+            || (self.settings.direct && facts.face.is_none())
+        {
+            facts.face = Some(Arc::clone(&hello));
+        }
+        if facts.deployment == Deployment::ReplicaSet && !self.settings.direct {
+            self.take_members(&mut facts, server, &hello);
+        }
+        drop(facts);
+        server.set_state(State { hello: Some(hello), error: None, rtt_us });
+        if restarted || new_term {
+            // Nothing that an earlier process or term still had in hand can land any more.
+            let settles = self.deployment() != Deployment::Sharded;
+            tracing::info!(target: "petiole::upstream", server = %server.address, restarted, new_term,
+                "new generation of the server: the cache is void");
+            self.fences.flush(settles);
+        }
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// A server's monitor got no answer.
+    pub(super) fn failed(&self, server: &Arc<Server>, reason: String) {
+        let before = server.state();
+        if before.error.as_deref() != Some(&reason) {
+            tracing::warn!(target: "petiole::upstream", server = %server.address, reason, "server can't be reached");
+        }
+        server.next_generation();
+        server.set_state(State { hello: None, error: Some(reason), rtt_us: before.rtt_us });
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// There is one primary: whoever else says so is out of date.
+    fn demote_others(&self, primary: &Arc<Server>) {
+        for other in self.servers.load().iter().filter(|s| s.id != primary.id) {
+            let state = other.state();
+            if let Some(hello) = state.hello.as_ref().filter(|h| h.role == Role::Primary) {
+                let hello = Arc::new(Hello { role: Role::Other, ..(**hello).clone() });
+                other.set_state(State { hello: Some(hello), error: None, rtt_us: state.rtt_us });
+                other.suspect();
+            }
+        }
+    }
+
+    /// The members as this one lists them; a primary's word also removes.
+    fn take_members(self: &Arc<Self>, facts: &mut Facts, server: &Arc<Server>, hello: &Hello) {
+        for address in &hello.members {
+            let known = self.servers.load().iter().any(|s| s.address == *address);
+            if !known {
+                self.add(facts, address.clone());
+            }
+        }
+        if hello.role != Role::Primary || hello.members.is_empty() {
+            return;
+        }
+        let listed = |s: &Arc<Server>| hello.members.contains(&s.address);
+        let servers = self.servers.load_full();
+        if servers.iter().all(listed) {
+            return;
+        }
+        for gone in servers.iter().filter(|s| !listed(s)) {
+            gone.removed.notify_one();
+            if gone.id == server.id {
+                tracing::debug!(target: "petiole::upstream", seed = %gone.address,
+                    "the seed is known to the set by another name");
+            }
+        }
+        self.servers.store(Arc::new(servers.iter().filter(|s| listed(s)).cloned().collect()));
+    }
+
+    fn add(self: &Arc<Self>, facts: &mut Facts, address: Address) {
+        let server = Server::new(facts.next_id, address);
+        facts.next_id += 1;
+        let mut servers = self.servers.load().to_vec();
+        servers.push(Arc::clone(&server));
+        self.servers.store(Arc::new(servers));
+        let watched = monitor::watch(Arc::downgrade(self), server, Arc::clone(&self.dialer), self.settings.heartbeat);
+        self.runtime.spawn(watched);
+    }
+}
