@@ -39,7 +39,7 @@ pub fn with_max_time(request_id: i32, msg: &OpMsg, command: &Command, max_time_m
 fn rebuild(request_id: i32, msg: &OpMsg, body: &[u8]) -> Bytes {
     let flags = msg.flags & !(op_msg::CHECKSUM_PRESENT | op_msg::MORE_TO_COME);
     let sequences: Vec<(&str, &[u8])> =
-        msg.sequences.iter().map(|s| (s.identifier(), s.documents.as_ref())).collect();
+        msg.sequences.iter().map(|s| (s.identifier.as_str(), s.documents.as_ref())).collect();
     build::op_msg_with_sequences(request_id, 0, flags, body, &sequences)
 }
 

@@ -42,11 +42,7 @@ impl ErrorReply {
         doc.append_i32("code", self.code);
         doc.append_str("codeName", self.code_name);
         if !self.labels.is_empty() {
-            doc.append_array_with("errorLabels", |list| {
-                for (i, label) in self.labels.iter().enumerate() {
-                    list.append_str(&i.to_string(), label);
-                }
-            });
+            doc.append_strs("errorLabels", &self.labels);
         }
         Bytes::from(doc.finish())
     }

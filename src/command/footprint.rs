@@ -129,7 +129,7 @@ fn bulk_write(command: &Command, msg: &OpMsg) -> Footprint {
             }
         }
     }
-    for sequence in msg.sequences.iter().filter(|s| s.identifier() == "nsInfo") {
+    for sequence in msg.sequences.iter().filter(|s| s.identifier.as_str() == "nsInfo") {
         for entry in sequence.iter() {
             if !entry.is_ok_and(&mut add) {
                 return Footprint::Everything;

@@ -123,11 +123,7 @@ pub(super) fn greeting(compressors: &[&str], extra: &[&[u8]]) -> Vec<u8> {
         });
     });
     if !compressors.is_empty() {
-        body.append_array_with("compression", |list| {
-            for (i, name) in compressors.iter().enumerate() {
-                list.append_str(&i.to_string(), name);
-            }
-        });
+        body.append_strs("compression", compressors);
     }
     for element in extra {
         body.append_raw(element);

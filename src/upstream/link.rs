@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::server::Server;
 use super::sock::Sock;
-use crate::wire::frame::{Frame, FrameError, take_frame};
 use crate::wire::op_code;
 use crate::wire::op_compressed::{self, Compressor};
+use crate::wire::{CompressedError, Frame, FrameError, take_frame};
 
 /// A link that has said hello.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub enum LinkError {
     Frame(#[from] FrameError),
     /// What came is compressed and can't be inflated.
     #[error("the server sent a broken compressed message: {0}")]
-    Compressed(#[from] op_compressed::CompressedError),
+    Compressed(#[from] CompressedError),
     /// The reply belongs to another request.
     #[error("the server answered request {got} where {expected} was asked")]
     OutOfTurn {
@@ -73,7 +73,7 @@ impl Link {
     /// Sends a message. Messages that carry credentials are never compressed.
     pub async fn send(&mut self, frame: &Frame, may_compress: bool) -> Result<(), LinkError> {
         let compressed = match self.compressor {
-            Some(compressor) if may_compress => op_compressed::compress(frame, compressor, None),
+            Some(compressor) if may_compress => op_compressed::compress(frame, compressor, LEVEL),
             _ => None,
         };
         let bytes = compressed.as_ref().map_or(&frame.bytes, |c| &c.bytes);
@@ -98,6 +98,16 @@ impl Link {
                 return Err(LinkError::Closed);
             }
         }
+    }
+
+    /// The server at the other end.
+    pub fn server(&self) -> Arc<Server> {
+        Arc::clone(&self.server)
+    }
+
+    /// The bare socket, for a lane that relays bytes.
+    pub(super) fn into_sock(self) -> Sock {
+        self.sock
     }
 
     /// Whether the link may carry another request.
@@ -126,3 +136,5 @@ const MAX_REPLY: usize = 64 * 1024 * 1024;
 const MIN_READ: usize = 4 * 1024;
 const LARGE_STEP: usize = 64 * 1024;
 const KEEP: usize = 64 * 1024;
+/// zlib's and zstd's own middle way.
+const LEVEL: i32 = 3;

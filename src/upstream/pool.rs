@@ -149,7 +149,7 @@ impl Pool {
     }
 
     /// Closes what has been idle for too long, is void, or belongs to nobody.
-    pub(super) fn sweep(&self, now: Instant) {
+    pub(super) fn sweep(self: &Arc<Self>, now: Instant) {
         let mut dead = Vec::new();
         let mut inner = self.inner.lock();
         let mut closed = 0;

@@ -1,0 +1,234 @@
+//! Listening, and handing clients to worker threads.
+//!
+//! Each worker is one thread with a runtime and a reactor of its own: a client, the
+//! links it dials and everything in between wake up on one thread. Connections are
+//! dealt out in turn, for a kernel's hash leaves cores idle when there are few.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use socket2::{Domain, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
+
+use super::connection;
+use super::shared::{ClientStats, Shared};
+use super::tls;
+use crate::config::{Config, HostPort};
+use crate::pipeline::{Backend, Fences, Pipeline};
+use crate::stages::Stages;
+use crate::stages::cache::Cache;
+use crate::upstream::{Deployment, SeedError, TlsError, Upstream, set_home};
+
+/// A proxy that can't be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The listening address.
+    #[error("server.listen = {address:?}: {reason}; choose a free address of this machine")]
+    Listen {
+        /// As configured.
+        address: String,
+        /// Why not.
+        reason: io::Error,
+    },
+    /// The connection string of the upstream.
+    #[error(transparent)]
+    Upstream(#[from] SeedError),
+    /// Certificates for clients.
+    #[error("server.tls: {0}")]
+    Tls(#[from] TlsError),
+    /// A worker thread.
+    #[error("a worker thread can't be started: {0}")]
+    Thread(io::Error),
+}
+
+/// The client side of a running proxy.
+pub struct Clients {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What connections share.
+    pub shared: Arc<Shared>,
+    drain: watch::Sender<bool>,
+}
+
+impl Clients {
+    /// Binds, starts to watch the upstream, and accepts.
+    pub async fn start(config: Config) -> Result<Clients, StartError> {
+        let acceptor = tls::acceptor(&config.server.tls)?;
+        let (listener, address) = listen(&config.server.listen).await?;
+        let fences = Fences::new(config.cache.quarantine);
+        let cache = config.cache.enabled.then(|| Arc::new(Cache::new(&config.cache, Arc::clone(&fences))));
+        let upstream = Upstream::start(&config.upstream, Arc::clone(&fences)).await?;
+        let stages = Stages { cache: cache.clone() }.in_order();
+        let backend: Arc<dyn Backend> = upstream.clone();
+        let pipeline = Pipeline::new(stages, backend, fences);
+        let (drain, draining) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            config,
+            pipeline,
+            upstream,
+            cache,
+            clients: ClientStats::default(),
+            tls: acceptor,
+            draining,
+        });
+        let workers = start_workers(&shared)?;
+        tokio::spawn(accept(listener, workers, Arc::clone(&shared)));
+        tokio::spawn(keep_house(Arc::downgrade(&shared)));
+        Ok(Clients { address, shared, drain })
+    }
+
+    /// Stops accepting, lets every request that has begun get its reply, and returns
+    /// when the last client is gone or `server.drain_timeout` has passed. Returns how
+    /// many clients were left.
+    pub async fn drain(&self) -> usize {
+        self.drain.send_replace(true);
+        let until = Instant::now() + self.shared.config.server.drain_timeout;
+        while self.shared.clients.open() > 0 && Instant::now() < until {
+            sleep(std::time::Duration::from_millis(5)).await;
+        }
+        self.shared.clients.open()
+    }
+}
+
+impl Drop for Clients {
+    fn drop(&mut self) {
+        self.drain.send_replace(true);
+    }
+}
+
+async fn listen(at: &HostPort) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |reason| StartError::Listen { address: at.to_string(), reason };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in tokio::net::lookup_host((at.host.as_str(), at.port)).await.map_err(failed)? {
+        let bound = (|| {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            socket.set_reuse_address(true)?;
+            socket.set_nonblocking(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(BACKLOG)?;
+            TcpListener::from_std(socket.into())
+        })();
+        match bound {
+            Ok(listener) => {
+                let address = listener.local_addr().map_err(failed)?;
+                return Ok((listener, address));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+type Handover = mpsc::UnboundedSender<(std::net::TcpStream, u64)>;
+
+fn start_workers(shared: &Arc<Shared>) -> Result<Vec<Handover>, StartError> {
+    let threads = match shared.config.server.threads {
+        0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+        n => n,
+    };
+    (0..threads).map(|home| start_worker(home, shared)).collect()
+}
+
+fn start_worker(home: usize, shared: &Arc<Shared>) -> Result<Handover, StartError> {
+    let (handover, mut clients) = mpsc::unbounded_channel::<(std::net::TcpStream, u64)>();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Thread)?;
+    let shared = Arc::clone(shared);
+    let work = move || {
+        set_home(home);
+        runtime.block_on(async move {
+            while let Some((socket, id)) = clients.recv().await {
+                let entered = Entered(Arc::clone(&shared));
+                match TcpStream::from_std(socket) {
+                    Ok(socket) => {
+                        let shared = Arc::clone(&shared);
+                        tokio::spawn(async move {
+                            connection::serve(shared, socket, id).await;
+                            drop(entered);
+                        });
+                    }
+                    Err(error) => tracing::warn!(target: "petiole::server", %error, "a client can't be served"),
+                }
+            }
+            // The listener is gone; clients that are left get their replies, and then
+            // the runtime ends with the process or with its last client.
+            while shared.clients.open() > 0 && Arc::strong_count(&shared) > 1 {
+                sleep(std::time::Duration::from_millis(20)).await;
+            }
+        });
+    };
+    std::thread::Builder::new()
+        .name(format!("petiole-{home}"))
+        .spawn(work)
+        .map_err(StartError::Thread)?;
+    Ok(handover)
+}
+
+/// Counts a client out, whatever becomes of its task.
+struct Entered(Arc<Shared>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.clients.leave();
+    }
+}
+
+async fn accept(listener: TcpListener, workers: Vec<Handover>, shared: Arc<Shared>) {
+    let mut draining = shared.draining.clone();
+    let turn = AtomicUsize::new(0);
+    let complained = AtomicBool::new(false);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = draining.wait_for(|d| *d) => return,
+        };
+        let socket = match accepted {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                // Out of file descriptors, most likely: others must be able to finish.
+                tracing::warn!(target: "petiole::server", %error, "accept failed");
+                sleep(std::time::Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let max = shared.config.server.max_clients;
+        let Some(id) = shared.clients.enter(max) else {
+            if !complained.swap(true, Ordering::Relaxed) {
+                tracing::warn!(target: "petiole::server", max_clients = max,
+                    "a client was refused: server.max_clients is reached");
+            }
+            continue;
+        };
+        let entered = Entered(Arc::clone(&shared));
+        let handed = socket
+            .set_nodelay(true)
+            .and_then(|()| socket.into_std())
+            .is_ok_and(|socket| match workers.get(turn.fetch_add(1, Ordering::Relaxed) % workers.len().max(1)) {
+                Some(worker) => worker.send((socket, id)).is_ok(),
+                None => false,
+            });
+        if handed {
+            std::mem::forget(entered);
+        }
+    }
+}
+
+/// Upkeep once a second, as long as the proxy lives.
+async fn keep_house(shared: std::sync::Weak<Shared>) {
+    loop {
+        sleep(std::time::Duration::from_secs(1)).await;
+        let Some(shared) = shared.upgrade() else { return };
+        shared.pipeline.set_behind_mongos(shared.upstream.deployment() == Deployment::Sharded);
+        shared.pipeline.sweep();
+        shared.upstream.sweep();
+    }
+}
+
+const BACKLOG: i32 = 4096;

@@ -1,0 +1,217 @@
+//! One client: read a message, answer it, again.
+//!
+//! Requests of a client are handled in turn, as mongod does. While one is at work
+//! upstream the socket isn't read, so that a client that goes away leaves its write
+//! and the fence around it to end by themselves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsStream;
+
+use super::shared::Shared;
+use super::{auth_relay, handshake, lane, legacy};
+use crate::command::{Kind, acknowledged};
+use crate::pipeline::{Decision, NO_PRINCIPAL, Principal, Reply, Request};
+use crate::upstream::{AuthLink, Sock};
+use crate::wire::op_code;
+use crate::wire::op_compressed::{self, Compressor, OpCompressed};
+use crate::wire::op_msg::OpMsg;
+use crate::wire::{Frame, WireError, take_frame};
+
+/// A client's connection.
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    pub(super) sock: Sock,
+    /// Number of this client in this process; its `connectionId`.
+    pub(super) id: u64,
+    /// Where the client found us: what we advertise unless told otherwise.
+    pub(super) local: String,
+    pub(super) principal: Arc<Principal>,
+    /// A conversation under way.
+    pub(super) auth: Option<AuthLink>,
+    /// How the message at hand was compressed: its reply is, too.
+    pub(super) compressor: Option<Compressor>,
+    pub(super) next_id: i32,
+    buf: BytesMut,
+    draining: watch::Receiver<bool>,
+}
+
+/// Why a connection ends. Never for a fault of the upstream.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Close {
+    /// The client left, or the proxy drains.
+    #[error("closed")]
+    Ended,
+    /// The client's socket failed.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// What came isn't a wire message.
+    #[error("broken message: {0}")]
+    Broken(#[from] WireError),
+    /// A message was begun and not finished in time.
+    #[error("a message wasn't finished within {} ms (server.frame_timeout)", .0.as_millis())]
+    SlowWriter(Duration),
+}
+
+/// Serves a client until it leaves.
+pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
+    let local = socket.local_addr().map(|a| a.to_string()).unwrap_or_default();
+    let sock = match &shared.tls {
+        None => Sock::Plain(socket),
+        Some(acceptor) => match timeout(TLS_HANDSHAKE, acceptor.accept(socket)).await {
+            Ok(Ok(tls)) => Sock::Tls(Box::new(TlsStream::Server(tls))),
+            Ok(Err(error)) => {
+                tracing::debug!(target: "petiole::server", client = id, %error, "TLS handshake failed");
+                return;
+            }
+            Err(_) => return,
+        },
+    };
+    let draining = shared.draining.clone();
+    let connection = Connection {
+        shared,
+        sock,
+        id,
+        local,
+        principal: NO_PRINCIPAL.clone(),
+        auth: None,
+        compressor: None,
+        next_id: 1,
+        buf: BytesMut::new(),
+        draining,
+    };
+    Box::pin(connection.run()).await;
+}
+
+impl Connection {
+    async fn run(mut self) {
+        let end = loop {
+            let frame = match self.next_frame().await {
+                Ok(frame) => frame,
+                Err(close) => break close,
+            };
+            if let Err(close) = self.handle(frame).await {
+                break close;
+            }
+        };
+        if matches!(end, Close::Broken(_) | Close::SlowWriter(_)) {
+            self.shared.clients.broken_framing();
+            tracing::info!(target: "petiole::server", client = self.id, reason = %end, "client disconnected");
+        }
+    }
+
+    /// The next whole message.
+    async fn next_frame(&mut self) -> Result<Frame, Close> {
+        let config = &self.shared.config.server;
+        let max = config.max_message_size.as_usize();
+        let mut began: Option<Instant> = None;
+        loop {
+            if let Some(frame) = take_frame(&mut self.buf, max).map_err(WireError::from)? {
+                return Ok(frame);
+            }
+            let read = if self.buf.is_empty() {
+                if self.buf.capacity() > KEEP {
+                    self.buf = BytesMut::new();
+                }
+                self.buf.reserve(MIN_READ);
+                let idle = config.idle_timeout;
+                tokio::select! {
+                    biased;
+                    read = self.sock.read_buf(&mut self.buf) => read?,
+                    _ = self.draining.wait_for(|d| *d) => return Err(Close::Ended),
+                    () = tokio::time::sleep(idle), if !idle.is_zero() => return Err(Close::Ended),
+                }
+            } else {
+                let since = *began.get_or_insert_with(Instant::now);
+                reserve(&mut self.buf);
+                let reading = self.sock.read_buf(&mut self.buf);
+                match timeout_at(since + config.frame_timeout, reading).await {
+                    Ok(read) => read?,
+                    Err(_) => return Err(Close::SlowWriter(config.frame_timeout)),
+                }
+            };
+            if read == 0 {
+                return Err(Close::Ended);
+            }
+        }
+    }
+
+    /// Answers one message.
+    async fn handle(&mut self, frame: Frame) -> Result<(), Close> {
+        self.shared.clients.request();
+        self.compressor = None;
+        let frame = if frame.op_code() == op_code::OP_COMPRESSED {
+            let id = OpCompressed::parse(&frame).map_err(WireError::from)?.compressor_id;
+            self.compressor = Compressor::from_id(id);
+            let max = self.shared.config.server.max_message_size.as_usize();
+            op_compressed::decompress(&frame, max).map_err(WireError::from)?
+        } else {
+            frame
+        };
+        match frame.op_code() {
+            op_code::OP_MSG => self.op_msg(frame).await,
+            op_code::OP_QUERY => legacy::op_query(self, frame).await,
+            _ => lane::unknown_opcode(self, frame).await,
+        }
+    }
+
+    async fn op_msg(&mut self, frame: Frame) -> Result<(), Close> {
+        let msg = OpMsg::parse(&frame).map_err(WireError::from)?;
+        let silent = msg.more_to_come();
+        let exhaust = msg.exhaust_allowed();
+        let mut request = Request::new(frame, msg, Arc::clone(&self.principal));
+        match request.command.kind {
+            Kind::Hello => return handshake::hello(self, &request).await,
+            Kind::Auth => return auth_relay::step(self, &request).await,
+            _ if silent => return self.unacknowledged(request).await,
+            _ if exhaust => return lane::exhaust(self, request).await,
+            _ => {}
+        }
+        let reply = self.answer(&mut request).await;
+        self.write(&request.frame, &reply).await
+    }
+
+    /// Walks the pipeline; a failure becomes a reply here and nowhere else.
+    pub(super) async fn answer(&mut self, request: &mut Request) -> Reply {
+        match self.shared.pipeline.run(request).await {
+            Ok(reply) => reply,
+            Err(failure) => {
+                self.shared.clients.failure();
+                tracing::warn!(target: "petiole::server", client = self.id, command = request.command.name(),
+                    reason = %failure, "request failed");
+                Reply::document(&request.frame, &failure.reply(&request.command).document())
+            }
+        }
+    }
+
+    /// A message that wants no reply: sent as one that does, so that its fence can be
+    /// lifted when it is over. The client's next message waits for it.
+    async fn unacknowledged(&mut self, request: Request) -> Result<(), Close> {
+        let bytes = acknowledged(request.frame.request_id(), &request.msg, &request.command);
+        let frame = Frame { bytes };
+        let msg = OpMsg::parse(&frame).map_err(WireError::from)?;
+        let mut request = Request::new(frame, msg, request.principal);
+        request.trail.note(Decision::Acknowledged);
+        self.answer(&mut request).await;
+        Ok(())
+    }
+}
+
+/// Room for more of a message that has begun: never much more than has come already.
+fn reserve(buf: &mut BytesMut) {
+    let claimed = buf.first_chunk::<4>().map_or(0, |b| i32::from_le_bytes(*b));
+    let missing = usize::try_from(claimed).unwrap_or(0).saturating_sub(buf.len());
+    buf.reserve(missing.clamp(MIN_READ, buf.len().max(LARGE_STEP)));
+}
+
+/// An idle client holds a buffer of this size.
+const MIN_READ: usize = 4 * 1024;
+const LARGE_STEP: usize = 64 * 1024;
+const KEEP: usize = 16 * 1024;
+const TLS_HANDSHAKE: Duration = Duration::from_secs(10);

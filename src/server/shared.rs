@@ -1,0 +1,98 @@
+//! What all connections of a proxy have in common.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::Config;
+use crate::pipeline::Pipeline;
+use crate::stages::cache::Cache;
+use crate::upstream::Upstream;
+
+/// One proxy's parts, as connections and the admin side see them.
+pub struct Shared {
+    /// The configuration in force.
+    pub config: Config,
+    /// Stages, fences and backend.
+    pub pipeline: Pipeline,
+    /// The deployment behind.
+    pub upstream: Arc<Upstream>,
+    /// The read cache, if it is on.
+    pub cache: Option<Arc<Cache>>,
+    /// What is counted about clients.
+    pub clients: ClientStats,
+    pub(super) tls: Option<TlsAcceptor>,
+    /// Becomes true when the proxy drains.
+    pub(super) draining: watch::Receiver<bool>,
+}
+
+/// Counters of the client side.
+#[derive(Debug, Default)]
+pub struct ClientStats {
+    open: AtomicUsize,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    requests: AtomicU64,
+    failures: AtomicU64,
+    broken: AtomicU64,
+}
+
+impl ClientStats {
+    /// Connections open now.
+    pub fn open(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    /// Connections accepted so far.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Relaxed)
+    }
+
+    /// Connections closed at once, for `server.max_clients`.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
+
+    /// Messages handled so far.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
+    /// Requests answered with an error of the proxy's own.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Relaxed)
+    }
+
+    /// Connections closed because of broken framing.
+    pub fn broken(&self) -> u64 {
+        self.broken.load(Relaxed)
+    }
+
+    /// Counts a connection in, if there is room; its number.
+    pub(super) fn enter(&self, max_clients: usize) -> Option<u64> {
+        if self.open.fetch_add(1, Relaxed) >= max_clients {
+            self.open.fetch_sub(1, Relaxed);
+            self.refused.fetch_add(1, Relaxed);
+            return None;
+        }
+        Some(self.accepted.fetch_add(1, Relaxed) + 1)
+    }
+
+    pub(super) fn leave(&self) {
+        self.open.fetch_sub(1, Relaxed);
+    }
+
+    pub(super) fn request(&self) {
+        self.requests.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn failure(&self) {
+        self.failures.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn broken_framing(&self) {
+        self.broken.fetch_add(1, Relaxed);
+    }
+}
