@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigErrors};
 use crate::observe::logs;
+use crate::proxy;
 
 /// Exit code for a configuration with mistakes (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
@@ -120,9 +121,7 @@ fn with_config(
 /// Runs the proxy until it is told to stop.
 fn serve(config: Config, embedded: bool) -> anyhow::Result<()> {
     logs::init(config.log.format, &config.log.level)?;
-    // CALL SITE of the server: `petiole::server::run(ServeOptions { config, embedded })`.
-    let _ = embedded;
-    anyhow::bail!("this build has no server yet")
+    Ok(proxy::run(config, embedded)?)
 }
 
 fn finish(result: anyhow::Result<()>) -> ExitCode {

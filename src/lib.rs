@@ -9,6 +9,7 @@ pub mod embedded;
 pub mod memory;
 pub mod observe;
 pub mod pipeline;
+pub mod proxy;
 pub mod server;
 pub mod stages;
 pub mod upstream;

@@ -1,1 +1,173 @@
-//! admin (being built).
+//! The admin side over HTTP: health, readiness, status, metrics, configuration, flush.
+//!
+//! Loopback by default; with a token set, every path but `/health` and `/ready` needs
+//! `Authorization: Bearer TOKEN`. Nothing here allows another origin to read it, actions
+//! are POST with a JSON content type (which no form of another site can send), and no
+//! secret is ever in an answer.
+
+mod metrics;
+mod status;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+
+pub use self::status::status;
+use crate::config::{HostPort, Token};
+use crate::server::Shared;
+
+/// The admin listener of a running proxy.
+pub struct Admin {
+    /// Where it listens.
+    pub address: SocketAddr,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// An admin side that can't be started.
+#[derive(Debug, thiserror::Error)]
+#[error("admin.listen = {address:?}: {reason}; choose a free address of this machine, or \"\" for none")]
+pub struct AdminError {
+    address: String,
+    reason: std::io::Error,
+}
+
+#[derive(Clone)]
+struct Door {
+    shared: Arc<Shared>,
+    token: Option<Token>,
+    /// The names by which this listener may be addressed (against DNS rebinding).
+    loopback: bool,
+}
+
+impl Admin {
+    /// Binds and serves on the runtime that calls.
+    pub async fn start(at: &HostPort, token: Option<Token>, shared: Arc<Shared>) -> Result<Admin, AdminError> {
+        let failed = |reason| AdminError { address: at.to_string(), reason };
+        let listener = TcpListener::bind((at.host.as_str(), at.port)).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let door = Door { shared, token, loopback: address.ip().is_loopback() };
+        let open = Router::new().route("/health", get(health)).route("/ready", get(ready));
+        let guarded = Router::new()
+            .route("/metrics", get(metrics_text))
+            .route("/api/status", get(api_status))
+            .route("/api/config", get(api_config))
+            .route("/api/cache/flush", post(flush))
+            .layer(middleware::from_fn_with_state(door.clone(), guard));
+        let router = open.merge(guarded).with_state(door);
+        let task = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::warn!(target: "petiole::admin", %error, "admin HTTP ended");
+            }
+        });
+        Ok(Admin { address, task })
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn guard(State(door): State<Door>, request: Request, next: Next) -> Response {
+    if let Some(token) = &door.token {
+        if !bears(request.headers(), token) {
+            let hint = [(header::WWW_AUTHENTICATE, "Bearer")];
+            return (StatusCode::UNAUTHORIZED, hint, "send Authorization: Bearer with admin.token\n").into_response();
+        }
+    } else if door.loopback && !addressed_locally(request.headers()) {
+        return (StatusCode::FORBIDDEN, "address this listener as localhost or by its IP address\n").into_response();
+    }
+    next.run(request).await
+}
+
+fn bears(headers: &HeaderMap, token: &Token) -> bool {
+    let sent = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let Some(sent) = sent.and_then(|v| v.strip_prefix("Bearer ")) else { return false };
+    let (sent, wanted) = (sent.as_bytes(), token.expose().as_bytes());
+    // Every byte is looked at, so that the time taken tells nothing of where they differ.
+    sent.len() == wanted.len() && sent.iter().zip(wanted).fold(0, |d, (a, b)| d | (a ^ b)) == 0
+}
+
+/// A page of another site that has had its own name pointed here names itself in `Host`.
+fn addressed_locally(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).and_then(|h| h.to_str().ok()) else { return true };
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok()
+}
+
+async fn health() -> &'static str {
+    "ok\n"
+}
+
+async fn ready(State(door): State<Door>) -> (StatusCode, &'static str) {
+    if *door.shared.draining() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+    }
+    let reachable = door.shared.upstream.servers().iter().any(|s| s.role.is_some());
+    if reachable { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "no upstream server can be reached\n") }
+}
+
+async fn metrics_text(State(door): State<Door>) -> Response {
+    match metrics::text(&door.shared) {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn api_status(State(door): State<Door>) -> Response {
+    axum::Json(status(&door.shared)).into_response()
+}
+
+async fn api_config(State(door): State<Door>) -> Response {
+    let text = door.shared.config.to_toml();
+    match toml::from_str::<toml::Table>(&text) {
+        Ok(table) => axum::Json(table).into_response(),
+        Err(_) => text.into_response(),
+    }
+}
+
+async fn flush(State(door): State<Door>, headers: HeaderMap) -> Response {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if !kind.starts_with("application/json") {
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "send Content-Type: application/json\n").into_response();
+    }
+    let entries = match &door.shared.cache {
+        Some(cache) => {
+            let entries = cache.entries();
+            cache.flush();
+            entries
+        }
+        None => 0,
+    };
+    tracing::info!(target: "petiole::admin", entries, "cache flushed");
+    axum::Json(serde_json::json!({ "flushed": entries })).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_local_names_address_the_loopback_listener() {
+        let with = |host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            addressed_locally(&headers)
+        };
+        for host in ["localhost", "localhost:9216", "127.0.0.1:9216", "[::1]:9216"] {
+            assert!(with(host), "{host}");
+        }
+        for host in ["evil.example", "evil.example:9216", "localhost.evil.example"] {
+            assert!(!with(host), "{host}");
+        }
+    }
+}

@@ -28,6 +28,13 @@ pub struct Shared {
     pub(super) draining: watch::Receiver<bool>,
 }
 
+impl Shared {
+    /// Whether the proxy drains.
+    pub fn draining(&self) -> watch::Ref<'_, bool> {
+        self.draining.borrow()
+    }
+}
+
 /// Counters of the client side.
 #[derive(Debug, Default)]
 pub struct ClientStats {

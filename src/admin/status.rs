@@ -1,0 +1,99 @@
+//! `GET /api/status`: the numbers of a running proxy (DESIGN §8).
+
+use serde_json::{Map, Value, json};
+
+use crate::memory;
+use crate::server::Shared;
+use crate::upstream::{Deployment, Role};
+
+/// Everything that is counted, as one JSON document. Counters only grow; sizes are bytes.
+pub fn status(shared: &Shared) -> Value {
+    let pool = shared.upstream.pool();
+    let fences = shared.pipeline.fences();
+    let memory = memory::sample();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "draining": *shared.draining(),
+        "cache": cache(shared),
+        "fences": {
+            "quarantined": fences.quarantined(),
+            "open_transactions": shared.pipeline.open_transactions(),
+        },
+        // Writes aren't batched: each client write is one upstream command.
+        "batch": { "client_writes": 0, "upstream_commands": 0 },
+        "pool": {
+            "links": pool.links,
+            "idle": pool.idle,
+            "waiting": pool.waiting,
+            "max_links": shared.config.upstream.max_links,
+            "clients": shared.clients.open(),
+        },
+        "clients": {
+            "open": shared.clients.open(),
+            "accepted": shared.clients.accepted(),
+            "refused": shared.clients.refused(),
+            "requests": shared.clients.requests(),
+            "failures": shared.clients.failures(),
+            "broken_frames": shared.clients.broken(),
+        },
+        "watch": { "state": "off", "lag_ms": null },
+        "memory": {
+            "rss": memory.rss,
+            "limit": memory.limit,
+            "pressure": "calm",
+        },
+        "upstream": {
+            "deployment": match shared.upstream.deployment() {
+                Deployment::Unknown => "unknown",
+                Deployment::Single => "single",
+                Deployment::ReplicaSet => "replica-set",
+                Deployment::Sharded => "sharded",
+            },
+            "servers": servers(shared),
+            "cursors": shared.upstream.pinned_cursors(),
+        },
+    })
+}
+
+fn cache(shared: &Shared) -> Value {
+    let invalidations = shared.pipeline.fences().invalidations();
+    let Some(cache) = &shared.cache else {
+        return json!({
+            "enabled": false, "hits": 0, "misses": 0, "bypasses": 0, "bypass_reasons": {},
+            "entries": 0, "bytes": 0, "invalidations": invalidations,
+        });
+    };
+    let stats = cache.stats();
+    let reasons: Map<String, Value> =
+        stats.bypasses().map(|(why, n)| (why.as_str().to_owned(), json!(n))).collect();
+    json!({
+        "enabled": true,
+        "hits": stats.hits(),
+        "misses": stats.misses(),
+        "stores": stats.stores(),
+        "bypasses": stats.bypasses().map(|(_, n)| n).sum::<u64>(),
+        "bypass_reasons": reasons,
+        "entries": cache.entries(),
+        "bytes": cache.bytes(),
+        "max_bytes": shared.config.cache.max_size.as_u64(),
+        "invalidations": invalidations,
+    })
+}
+
+fn servers(shared: &Shared) -> Vec<Value> {
+    let describe = |server: crate::upstream::ServerStatus| {
+        json!({
+            "address": server.address,
+            "role": server.role.map(|role| match role {
+                Role::Standalone => "standalone",
+                Role::Primary => "primary",
+                Role::Secondary => "secondary",
+                Role::Mongos => "mongos",
+                Role::Other => "other",
+            }),
+            "rtt_us": server.rtt_us,
+            "error": server.error,
+        })
+    };
+    shared.upstream.servers().into_iter().map(describe).collect()
+}
