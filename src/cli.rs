@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::peers::echo;
+use crate::bench::{BenchArgs, EchoArgs};
 use crate::config::{Config, ConfigErrors};
 use crate::observe::logs;
 use crate::proxy;
@@ -47,6 +49,11 @@ enum Command {
         #[command(flatten)]
         source: Source,
     },
+    /// Measure the proxy against mongod, haproxy, Redis and the limit of this machine
+    Bench(BenchArgs),
+    /// Answer frames with a prepared reply, for `bench`
+    #[command(hide = true)]
+    BenchEcho(EchoArgs),
     /// Print the version
     Version,
 }
@@ -101,6 +108,8 @@ pub fn main() -> ExitCode {
         Command::Config { source } => {
             with_config(source.load(false), |config| print(&config.to_toml()))
         }
+        Command::Bench(args) => finish(crate::bench::run::run(&args)),
+        Command::BenchEcho(args) => finish(echo::serve(&args).map_err(Into::into)),
         Command::Version => finish(print(concat!("petiole ", env!("CARGO_PKG_VERSION"), "\n"))),
     }
 }

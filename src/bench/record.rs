@@ -1,0 +1,113 @@
+//! What a run found, as it's saved with `--save`.
+
+use serde::{Deserialize, Serialize};
+
+use super::ratio::Ratio;
+use super::rounds::LaneResult;
+use super::workload::Workload;
+
+/// A whole run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// Petiole's version.
+    pub version: String,
+    /// Whether this was an optimised build. Figures of others mean nothing.
+    pub optimised: bool,
+    /// The machine.
+    pub machine: Machine,
+    /// Seconds since 1970 at the start.
+    pub started: u64,
+    /// Rounds over all targets.
+    pub rounds: usize,
+    /// Recorded seconds per target and round.
+    pub slice_secs: f64,
+    /// One entry per workload and number of connections.
+    pub runs: Vec<Run>,
+}
+
+/// One workload at one number of connections.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Run {
+    /// The workload.
+    pub workload: Workload,
+    /// Connections per target.
+    pub connections: usize,
+    /// Size of one reply in bytes, header included.
+    pub reply_bytes: usize,
+    /// What each target did.
+    pub lanes: Vec<LaneResult>,
+    /// The comparisons that matter.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// A ratio and the goal that it's held against.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Verdict {
+    /// What is compared, such as `hit throughput / framed echo`.
+    pub what: String,
+    /// The ratio found.
+    pub ratio: Ratio,
+    /// The goal for this number of connections, if there's one.
+    pub goal: Option<Goal>,
+}
+
+/// What a ratio should be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Goal {
+    /// No less than this.
+    AtLeast(f64),
+    /// No more than this.
+    AtMost(f64),
+}
+
+impl Goal {
+    /// Whether the ratio reaches it.
+    pub fn met_by(self, ratio: f64) -> bool {
+        match self {
+            Goal::AtLeast(bound) => ratio >= bound,
+            Goal::AtMost(bound) => ratio <= bound,
+        }
+    }
+}
+
+/// Where it was measured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Machine {
+    /// Processor model.
+    pub processor: String,
+    /// Cores available to us.
+    pub cores: usize,
+    /// Operating system and kernel.
+    pub system: String,
+}
+
+impl Machine {
+    /// This one.
+    pub fn here() -> Machine {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let model = read("/proc/cpuinfo")
+            .lines()
+            .find_map(|line| line.strip_prefix("model name"))
+            .map(|rest| rest.trim_start_matches([' ', '\t', ':']).to_owned());
+        let kernel = read("/proc/sys/kernel/osrelease");
+        Machine {
+            processor: model.unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            system: format!("{} {}", std::env::consts::OS, kernel.trim())
+                .trim()
+                .to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goals_bound_from_their_side() {
+        assert!(Goal::AtLeast(0.85).met_by(0.9) && !Goal::AtLeast(0.85).met_by(0.8));
+        assert!(Goal::AtMost(0.15).met_by(0.1) && !Goal::AtMost(0.15).met_by(0.2));
+    }
+}

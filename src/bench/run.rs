@@ -1,0 +1,171 @@
+//! `petiole bench`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::goals::verdicts;
+use super::load::{Fleet, Pacing, Plan};
+use super::record::{Machine, Record, Run};
+use super::rounds::{Lane, interleave};
+use super::servers::{Contestant, Server, Servers};
+use super::table;
+use super::workload::Workload;
+
+/// Arguments of `petiole bench`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct BenchArgs {
+    /// Take less than a minute
+    #[arg(long)]
+    quick: bool,
+    /// Seconds of measuring, all targets together [default: 300, with --quick 36]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    secs: Option<u64>,
+    /// Rounds over all targets [default: 9, with --quick 5]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    rounds: Option<u64>,
+    /// Numbers of connections
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64", value_parser = connections)]
+    connections: Vec<usize>,
+    /// Workloads
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "point,leaderboard,insert"
+    )]
+    workload: Vec<Workload>,
+    /// Targets; haproxy and redis take part where they're installed
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "direct,petiole,cache-off,haproxy,echo,redis"
+    )]
+    targets: Vec<Server>,
+    /// Use this mongod (IP:PORT, no authentication) instead of a private one; its database petiole_bench is replaced
+    #[arg(long, value_name = "ADDRESS")]
+    upstream: Option<String>,
+    /// Also write the results to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=10_000) => Ok(count),
+        _ => Err("a number from 1 to 10000".to_owned()),
+    }
+}
+
+/// Runs the bench and prints what it found.
+pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut out = std::io::stdout().lock();
+    eprintln!("starting servers …");
+    let chosen: Vec<Server> = Server::ALL
+        .into_iter()
+        .filter(|server| args.targets.contains(server))
+        .collect();
+    let servers = runtime.block_on(Servers::start(&chosen, args.upstream.as_deref()))?;
+    let mut programme = Vec::new();
+    for &workload in &args.workload {
+        programme.push((workload, servers.contestants(workload)?));
+    }
+
+    let rounds = args.rounds.unwrap_or(if args.quick { 5 } else { 9 }) as usize;
+    let secs = args.secs.unwrap_or(if args.quick { 36 } else { 300 });
+    let contestants: usize = programme
+        .iter()
+        .map(|(_, contestants)| contestants.len())
+        .sum();
+    let slices = contestants * rounds * args.connections.len();
+    anyhow::ensure!(
+        slices > 0,
+        "nothing to measure: none of the chosen targets takes part"
+    );
+    let duration = Duration::from_secs(secs) / slices as u32;
+    let warm_up = (duration / 5).min(Duration::from_millis(200));
+    let plan = Plan {
+        warm_up,
+        duration: duration - warm_up,
+        pacing: Pacing::Closed,
+    };
+
+    let mut record = Record {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        optimised: !cfg!(debug_assertions),
+        machine: Machine::here(),
+        started: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs(),
+        rounds,
+        slice_secs: plan.duration.as_secs_f64(),
+        runs: Vec::new(),
+    };
+    write!(out, "{}", table::head(&record))?;
+    let bar = ProgressBar::new(slices as u64);
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:40} {percent:>3} %  {eta} left  {msg}",
+    )?);
+    for (workload, contestants) in &programme {
+        for &connections in &args.connections {
+            let run = measure(*workload, contestants, connections, rounds, &plan, &bar)
+                .with_context(|| format!("{} at {connections} connections", workload.name()))?;
+            bar.suspend(|| write!(out, "{}", table::run(&run)).and_then(|()| out.flush()))?;
+            record.runs.push(run);
+        }
+    }
+    bar.finish_and_clear();
+    if let Some(path) = &args.save {
+        let text = serde_json::to_string_pretty(&record)?;
+        std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn measure(
+    workload: Workload,
+    contestants: &[Contestant],
+    connections: usize,
+    rounds: usize,
+    plan: &Plan,
+    bar: &ProgressBar,
+) -> anyhow::Result<Run> {
+    let mut lanes = Vec::new();
+    for contestant in contestants {
+        let label = contestant.server.label();
+        let mut fleet = Fleet::open(contestant.target, connections, 1).context(label)?;
+        let mut source = contestant.source(workload);
+        bar.set_message(format!(
+            "{} × {connections}: warming {label}",
+            workload.name()
+        ));
+        fleet.warm(source.as_mut()).context(label)?;
+        lanes.push(Lane {
+            name: label.to_owned(),
+            fleet,
+            source,
+            probe: contestant.probe()?,
+        });
+    }
+    let results = interleave(&mut lanes, rounds, plan, &mut |label| {
+        bar.inc(1);
+        bar.set_message(format!("{} × {connections}: {label}", workload.name()));
+    })?;
+    Ok(Run {
+        workload,
+        connections,
+        reply_bytes: contestants
+            .first()
+            .map_or(0, |contestant| contestant.reply_bytes),
+        verdicts: verdicts(workload, connections, &results),
+        lanes: results,
+    })
+}
