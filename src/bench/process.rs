@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tempfile::NamedTempFile;
+use tempfile::TempDir;
 
 use crate::embedded::{EmbeddedError, Process};
 
@@ -47,21 +47,26 @@ const LOOK: Duration = Duration::from_millis(5);
 pub struct Child {
     name: String,
     process: Process,
-    output: NamedTempFile,
+    output: PathBuf,
+    _dir: TempDir,
 }
 
 impl Child {
     /// Starts a program. Its standard output and error go to one temporary file.
     pub fn start(name: &str, program: &Path, args: &[&str]) -> Result<Child, ProcessError> {
-        let output = tempfile::Builder::new()
+        let dir = tempfile::Builder::new()
             .prefix("petiole-bench-")
-            .suffix(".log")
-            .tempfile()?;
-        let process = Process::start(program, args, output.path())?;
+            .tempdir()?;
+        // The watchdog removes this folder when we're killed, and then the one above, which holds nothing else.
+        let own = dir.path().join(name.replace([' ', ','], "-"));
+        std::fs::create_dir(&own)?;
+        let output = own.join("log");
+        let process = Process::start(program, args, &output, &own)?;
         Ok(Child {
             name: name.to_owned(),
             process,
             output,
+            _dir: dir,
         })
     }
 
@@ -82,7 +87,7 @@ impl Child {
 
     /// Waits until it wrote a whole line that starts with `prefix` and returns the rest of that line.
     pub fn wait_for_line(&mut self, prefix: &str) -> Result<String, ProcessError> {
-        let path = self.output.path().to_owned();
+        let path = self.output.clone();
         self.wait_for(&format!("printed no line \"{prefix}…\""), || {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
             let whole = text
@@ -133,7 +138,7 @@ impl Child {
     }
 
     fn last_words(&self) -> String {
-        let text = std::fs::read_to_string(self.output.path()).unwrap_or_default();
+        let text = std::fs::read_to_string(&self.output).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines
             .get(lines.len().saturating_sub(12)..)
