@@ -8,6 +8,7 @@
 
 pub mod kept;
 pub mod node;
+pub mod proxy;
 pub mod python;
 pub mod secantus;
 pub mod shared;
