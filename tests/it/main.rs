@@ -1,5 +1,6 @@
 //! Integration tests.
 
 mod cli;
+mod drivers;
 mod embedded;
 mod parts;
