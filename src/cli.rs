@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::bench::peers::echo;
-use crate::bench::{BenchArgs, EchoArgs};
+use crate::bench::{BenchArgs, DemoArgs, EchoArgs};
 use crate::config::{Config, ConfigErrors};
 use crate::observe::logs;
 use crate::proxy;
@@ -49,6 +49,8 @@ enum Command {
         #[command(flatten)]
         source: Source,
     },
+    /// Run a small application on a private MongoDB, directly and through the proxy, and compare
+    Demo(DemoArgs),
     /// Measure the proxy against mongod, haproxy, Redis and the limit of this machine
     Bench(BenchArgs),
     /// Answer frames with a prepared reply, for `bench`
@@ -108,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Config { source } => {
             with_config(source.load(false), |config| print(&config.to_toml()))
         }
+        Command::Demo(args) => finish(crate::bench::demo::run(&args)),
         Command::Bench(args) => finish(crate::bench::run::run(&args)),
         Command::BenchEcho(args) => finish(echo::serve(&args).map_err(Into::into)),
         Command::Version => finish(print(concat!("petiole ", env!("CARGO_PKG_VERSION"), "\n"))),

@@ -64,6 +64,11 @@ impl Asker {
         Ok(asker)
     }
 
+    /// Commands sent so far, hello included.
+    pub fn asked(&self) -> i64 {
+        i64::from(self.next_id) - 1
+    }
+
     /// Sends one command and waits for its reply, which must be good.
     pub fn command(&mut self, command: &RawDocumentBuf) -> Result<RawDocumentBuf, ConnectionError> {
         self.next_id += 1;

@@ -13,6 +13,7 @@
 //! its CPU time can be told apart. The raw generator doesn't authenticate and doesn't speak TLS.
 
 pub mod connection;
+pub mod demo;
 pub mod goals;
 pub mod load;
 pub mod pace;
@@ -29,5 +30,6 @@ pub mod status;
 pub mod table;
 pub mod workload;
 
+pub use demo::DemoArgs;
 pub use peers::echo::EchoArgs;
 pub use run::BenchArgs;

@@ -73,11 +73,48 @@ pub enum ServersError {
     Address(String, std::net::AddrParseError),
 }
 
-/// A proxy with its admin address.
+/// A running proxy: a child process of this very program. Ends when dropped.
 #[derive(Debug)]
-struct Proxy {
-    peer: Peer,
-    admin: SocketAddr,
+pub struct Proxy {
+    /// Its process and where it listens.
+    pub peer: Peer,
+    /// Its admin address.
+    pub admin: SocketAddr,
+}
+
+impl Proxy {
+    /// Starts a proxy before `upstream`, with `settings` as for `--set`, and waits until it's ready.
+    pub fn start(name: &str, upstream: &str, settings: &[&str]) -> Result<Proxy, ServersError> {
+        let admin = free_address().map_err(ProcessError::from)?;
+        let admin_text = admin.to_string();
+        let mut args = vec![
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--upstream",
+            upstream,
+            "--admin",
+            &admin_text,
+        ];
+        for setting in ["log.level=warn"].iter().chain(settings) {
+            args.extend(["--set", setting]);
+        }
+        let mut child = Child::start_self(name, &args)?;
+        let line = child.wait_for_line("petiole listening on ")?;
+        let address = line
+            .parse()
+            .map_err(|error| ServersError::Address(line.clone(), error))?;
+        Ok(Proxy {
+            peer: Peer {
+                target: Target {
+                    address,
+                    protocol: Protocol::Mongo,
+                },
+                child,
+            },
+            admin,
+        })
+    }
 }
 
 /// Everything that serves all workloads. Ends when dropped.
@@ -126,10 +163,18 @@ impl Servers {
             mongod,
         };
         if chosen.contains(&Server::Petiole) {
-            servers.petiole = Some(proxy("petiole", &uri, &["cache.external_writes=none"])?);
+            servers.petiole = Some(Proxy::start(
+                "petiole",
+                &uri,
+                &["cache.external_writes=none"],
+            )?);
         }
         if chosen.contains(&Server::CacheOff) {
-            servers.cache_off = Some(proxy("petiole, cache off", &uri, &["cache.enabled=false"])?);
+            servers.cache_off = Some(Proxy::start(
+                "petiole, cache off",
+                &uri,
+                &["cache.enabled=false"],
+            )?);
         }
         if chosen.contains(&Server::Haproxy) {
             servers.haproxy = haproxy::start(parsed)?;
@@ -267,12 +312,12 @@ impl Contestant {
 pub const SERVER_CPU: &str = "server_cpu_us";
 /// Name of the CPU microseconds of mongod behind it.
 pub const MONGOD_CPU: &str = "mongod_cpu_us";
-/// Name of the operations that reached mongod, whoever sent them (one per probe is the probe's own and negligible).
+/// Name of the operations that reached mongod, whoever sent them (those of the probe itself aren't counted).
 pub const UPSTREAM: &str = "upstream_operations";
 /// Name of the proxy's cache hits.
 pub const HITS: &str = "cache_hits";
 
-/// All operations that mongod counted since it started.
+/// All operations that mongod counted since it started. This question isn't among them.
 pub fn operations(asker: &mut Asker) -> Result<f64, ConnectionError> {
     let command = rawdoc! {
         "serverStatus": 1, "repl": 0, "metrics": 0, "locks": 0, "wiredTiger": 0, "network": 0, "$db": "admin",
@@ -282,41 +327,11 @@ pub fn operations(asker: &mut Asker) -> Result<f64, ConnectionError> {
     let fields = counters
         .iter()
         .flat_map(|counters| counters.iter().flatten());
-    Ok(fields
-        .filter_map(|(_, value)| value.as_i64().or_else(|| value.as_i32().map(i64::from)))
-        .sum::<i64>() as f64)
-}
-
-fn proxy(name: &str, upstream: &str, settings: &[&str]) -> Result<Proxy, ServersError> {
-    let admin = free_address().map_err(ProcessError::from)?;
-    let admin_text = admin.to_string();
-    let mut args = vec![
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--upstream",
-        upstream,
-        "--admin",
-        &admin_text,
-    ];
-    for setting in ["log.level=warn"].iter().chain(settings) {
-        args.extend(["--set", setting]);
-    }
-    let mut child = Child::start_self(name, &args)?;
-    let line = child.wait_for_line("petiole listening on ")?;
-    let address = line
-        .parse()
-        .map_err(|error| ServersError::Address(line.clone(), error))?;
-    Ok(Proxy {
-        peer: Peer {
-            target: Target {
-                address,
-                protocol: Protocol::Mongo,
-            },
-            child,
-        },
-        admin,
-    })
+    let number =
+        |value: bson::RawBsonRef<'_>| value.as_i64().or_else(|| value.as_i32().map(i64::from));
+    let counted: i64 = fields.filter_map(|(_, value)| number(value)).sum();
+    let questions = asker.asked();
+    Ok((counted - questions) as f64)
 }
 
 /// Fills the collections that the workloads use, from scratch.
