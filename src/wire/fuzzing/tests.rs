@@ -170,3 +170,23 @@ fn mutations_reach_both_right_and_wrong_messages() {
     }
     assert!((100..900).contains(&right), "{right}");
 }
+
+/// Not a test of anything: the way to give `cargo fuzz` its first inputs.
+#[test]
+#[ignore = "writes fuzz/corpus for cargo fuzz; see fuzz/README.md"]
+fn seeds_for_cargo_fuzz_are_written() {
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    for (target, seeds) in [
+        ("frames", stream_seeds()),
+        ("op_msg", bodies(&[OP_MSG])),
+        ("op_query", bodies(&[OP_QUERY, OP_REPLY])),
+        ("op_compressed", compressed_seeds()),
+        ("doc", doc_seeds()),
+    ] {
+        let folder = corpus.join(target);
+        std::fs::create_dir_all(&folder).unwrap();
+        for (number, seed) in seeds.iter().enumerate() {
+            std::fs::write(folder.join(format!("seed-{number:02}")), seed).unwrap();
+        }
+    }
+}

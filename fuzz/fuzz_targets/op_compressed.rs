@@ -1,0 +1,4 @@
+//! Fuzzes `petiole::wire::fuzzing::op_compressed`; the property is described there.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| petiole::wire::fuzzing::op_compressed(data));
