@@ -192,7 +192,8 @@ impl Deployment {
         replica_set::primary_index(self).await
     }
 
-    /// Waits until a member is primary and all other running ones are secondaries.
+    /// Waits until exactly one member is primary and all others are secondaries; those that do
+    /// not run or were stopped (SIGSTOP) do not count.
     ///
     /// # Errors
     /// When that is not so within the given time.

@@ -11,7 +11,7 @@ use super::MongodOptions;
 
 /// How long one command may take that should be answered at once. A stopped member (SIGSTOP)
 /// accepts connections and then says nothing.
-pub(super) const ANSWER: Duration = Duration::from_secs(5);
+pub(super) const ANSWER: Duration = Duration::from_secs(3);
 
 /// Connects to the member on this port. `root` logs in as the root user, if there is one.
 pub(super) fn connect(options: &MongodOptions, port: u16, root: bool) -> Result<Client> {

@@ -24,6 +24,8 @@ struct Running {
     process: Process,
     /// Where in the log this run begins.
     log_start: u64,
+    /// By [`Signal::Stop`]: it accepts connections and says nothing.
+    stopped: bool,
 }
 
 impl Member {
@@ -55,11 +57,12 @@ impl Member {
         running.as_ref().map(|running| running.process.pid())
     }
 
-    pub(super) fn is_running(&self) -> bool {
+    /// Whether it runs and was not stopped, so that an answer can be expected.
+    pub(super) fn is_awake(&self) -> bool {
         let mut running = self.running.lock();
         running
             .as_mut()
-            .is_some_and(|running| running.process.ended().is_none())
+            .is_some_and(|running| !running.stopped && running.process.ended().is_none())
     }
 
     pub(super) fn spawn(
@@ -78,7 +81,11 @@ impl Member {
             key_file.as_deref(),
         );
         let process = Process::start(mongod, &args, &self.output(), &self.dir)?;
-        *self.running.lock() = Some(Running { process, log_start });
+        *self.running.lock() = Some(Running {
+            process,
+            log_start,
+            stopped: false,
+        });
         Ok(())
     }
 
@@ -107,9 +114,15 @@ impl Member {
     /// `false` if it did not run.
     pub(super) fn signal(&self, signal: Signal) -> bool {
         let mut running = self.running.lock();
-        running
-            .as_mut()
-            .is_some_and(|running| running.process.signal(signal))
+        let Some(running) = running.as_mut() else {
+            return false;
+        };
+        match signal {
+            Signal::Stop => running.stopped = true,
+            Signal::Cont => running.stopped = false,
+            Signal::Term | Signal::Kill => {}
+        }
+        running.process.signal(signal)
     }
 
     /// Waits until this run's log says that it listens. (A successful connect would not do:

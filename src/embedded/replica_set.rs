@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use mongodb::Client;
+use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
 use tokio::time::Instant;
 
@@ -57,55 +59,61 @@ fn configuration(deployment: &Deployment, name: &str) -> Document {
     }
 }
 
-/// The member that says it is primary; a standalone says so too.
+/// The member that says it is primary; a standalone says so too. Of several (one that was
+/// stopped does not know yet that it was replaced) the one elected last.
 pub(super) async fn primary_index(deployment: &Deployment) -> Option<usize> {
-    for (index, member) in deployment.members.iter().enumerate() {
-        if !member.is_running() {
-            continue;
+    let roles = deployment.members.iter().map(async |member| {
+        if !member.is_awake() {
+            return None;
         }
-        if let Ok(client) = connect(&deployment.options, member.port(), false)
-            && role(&client).await == Role::Primary
-        {
-            return Some(index);
-        }
-    }
-    None
+        let client = connect(&deployment.options, member.port(), false).ok()?;
+        Some(role(&client).await)
+    });
+    join_all(roles)
+        .await
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, role)| match role {
+            Some(Role::Primary { election }) => Some((election, index)),
+            _ => None,
+        })
+        .max()
+        .map(|(_, index)| index)
 }
 
-/// Waits for one primary and for all other running members to be secondaries.
+/// Waits for exactly one primary and for all others that run to be secondaries.
 pub(super) async fn wait_for_primary(
     deployment: &Deployment,
     deadline: Instant,
 ) -> Result<usize, EmbeddedError> {
     let begun = Instant::now();
-    let mut running = Vec::new();
+    let mut awake = Vec::new();
     for (index, member) in deployment.members.iter().enumerate() {
-        if member.is_running() {
+        if member.is_awake() {
             let client = client(deployment, member, false, "connecting")?;
-            running.push((index, member, client));
+            awake.push((index, member, client));
         }
     }
     loop {
-        let mut primary = None;
-        let mut settled = true;
-        for (index, _, client) in &running {
-            match role(client).await {
-                Role::Primary => primary = Some(*index),
-                Role::Secondary => {}
-                Role::Other => settled = false,
-            }
+        let roles = join_all(awake.iter().map(|(_, _, client)| role(client))).await;
+        let all_known = !roles.contains(&Role::Other);
+        let mut primaries = awake
+            .iter()
+            .zip(&roles)
+            .filter(|(_, role)| matches!(role, Role::Primary { .. }));
+        if let (true, Some(((primary, _, _), _)), None) =
+            (all_known, primaries.next(), primaries.next())
+        {
+            return Ok(*primary);
         }
-        if let (Some(primary), true) = (primary, settled) {
-            return Ok(primary);
-        }
-        for (_, member, _) in &running {
+        for (_, member, _) in &awake {
             member.check_alive()?;
         }
         if Instant::now() > deadline {
             return Err(EmbeddedError::Deadline {
                 what: "a primary, and all others secondaries,".to_owned(),
                 waited: begun.elapsed(),
-                log: running
+                log: awake
                     .iter()
                     .map(|(_, member, _)| member.log_tail())
                     .collect(),
@@ -143,7 +151,10 @@ pub(super) async fn step_down(
 
 #[derive(PartialEq, Eq)]
 enum Role {
-    Primary,
+    /// `election` grows with each election; a standalone has none.
+    Primary {
+        election: Option<ObjectId>,
+    },
     Secondary,
     Other,
 }
@@ -153,7 +164,8 @@ async fn role(client: &Client) -> Role {
         return Role::Other;
     };
     if hello.get_bool("isWritablePrimary").unwrap_or(false) {
-        Role::Primary
+        let election = hello.get_object_id("electionId").ok();
+        Role::Primary { election }
     } else if hello.get_bool("secondary").unwrap_or(false) {
         Role::Secondary
     } else {

