@@ -1,6 +1,10 @@
-//! Which targets are compared, and what the ratio should be at 1, 16 and 64 connections.
+//! Which targets are compared, and what the ratio should be.
+//!
+//! An open loop sets the throughput itself, so only latencies are compared then.
 
-use super::record::{Goal, Verdict};
+use super::load::Pacing;
+use super::record::Goal::{self, AtLeast, AtMost};
+use super::record::Verdict;
 use super::rounds::LaneResult;
 use super::servers::Server;
 use super::workload::Workload;
@@ -16,26 +20,8 @@ struct Comparison {
     measure: Measure,
     above: Server,
     below: Server,
-    /// At 1, 16 and 64 connections.
-    goal: [Option<Goal>; 3],
-}
-
-const fn at_least(bounds: [f64; 3]) -> [Option<Goal>; 3] {
-    let [one, some, many] = bounds;
-    [
-        Some(Goal::AtLeast(one)),
-        Some(Goal::AtLeast(some)),
-        Some(Goal::AtLeast(many)),
-    ]
-}
-
-const fn at_most(bounds: [f64; 3]) -> [Option<Goal>; 3] {
-    let [one, some, many] = bounds;
-    [
-        Some(Goal::AtMost(one)),
-        Some(Goal::AtMost(some)),
-        Some(Goal::AtMost(many)),
-    ]
+    /// By number of connections.
+    goals: &'static [(usize, Goal)],
 }
 
 const READS: &[Workload] = &[Workload::Point, Workload::Leaderboard];
@@ -47,7 +33,7 @@ const COMPARISONS: &[Comparison] = &[
         measure: Measure::Throughput,
         above: Server::Petiole,
         below: Server::Echo,
-        goal: at_least([0.85, 0.85, 0.85]),
+        goals: &[(1, AtLeast(0.85)), (16, AtLeast(0.85)), (64, AtLeast(0.85))],
     },
     Comparison {
         workload: READS,
@@ -55,7 +41,7 @@ const COMPARISONS: &[Comparison] = &[
         measure: Measure::Throughput,
         above: Server::Petiole,
         below: Server::Redis,
-        goal: at_least([1.0, 1.0, 1.0]),
+        goals: &[(1, AtLeast(1.0)), (16, AtLeast(1.0)), (64, AtLeast(1.0))],
     },
     Comparison {
         workload: &[Workload::Point],
@@ -63,7 +49,7 @@ const COMPARISONS: &[Comparison] = &[
         measure: Measure::P50,
         above: Server::Petiole,
         below: Server::Direct,
-        goal: at_most([0.4, 0.15, 0.15]),
+        goals: &[(1, AtMost(0.4)), (16, AtMost(0.15)), (64, AtMost(0.15))],
     },
     Comparison {
         workload: &[Workload::Leaderboard],
@@ -71,7 +57,7 @@ const COMPARISONS: &[Comparison] = &[
         measure: Measure::P50,
         above: Server::Petiole,
         below: Server::Direct,
-        goal: at_most([0.3, 0.08, 0.08]),
+        goals: &[(1, AtMost(0.3)), (16, AtMost(0.08)), (64, AtMost(0.08))],
     },
     Comparison {
         workload: READS,
@@ -79,7 +65,7 @@ const COMPARISONS: &[Comparison] = &[
         measure: Measure::Throughput,
         above: Server::CacheOff,
         below: Server::Haproxy,
-        goal: at_least([1.0, 1.0, 1.0]),
+        goals: &[(1, AtLeast(1.0)), (16, AtLeast(1.0)), (64, AtLeast(1.0))],
     },
     Comparison {
         workload: READS,
@@ -87,7 +73,7 @@ const COMPARISONS: &[Comparison] = &[
         measure: Measure::Throughput,
         above: Server::CacheOff,
         below: Server::Direct,
-        goal: [None, None, None],
+        goals: &[(1_000, AtLeast(1.2))],
     },
     Comparison {
         workload: &[Workload::Insert],
@@ -95,7 +81,7 @@ const COMPARISONS: &[Comparison] = &[
         measure: Measure::Throughput,
         above: Server::Petiole,
         below: Server::Direct,
-        goal: at_least([0.9, 2.0, 4.0]),
+        goals: &[(1, AtLeast(0.9)), (16, AtLeast(2.0)), (64, AtLeast(4.0))],
     },
     Comparison {
         workload: &[Workload::Insert],
@@ -103,29 +89,69 @@ const COMPARISONS: &[Comparison] = &[
         measure: Measure::Throughput,
         above: Server::Petiole,
         below: Server::Haproxy,
-        goal: [None, None, None],
+        goals: &[],
     },
 ];
 
 /// The comparisons of one run, as far as their targets took part.
-pub fn verdicts(workload: Workload, connections: usize, lanes: &[LaneResult]) -> Vec<Verdict> {
+pub fn verdicts(
+    workload: Workload,
+    connections: usize,
+    pacing: Pacing,
+    lanes: &[LaneResult],
+) -> Vec<Verdict> {
     let find = |server: Server| lanes.iter().find(|lane| lane.name == server.label());
-    let column = [1, 16, 64].iter().position(|&count| count == connections);
     COMPARISONS
         .iter()
         .filter(|comparison| comparison.workload.contains(&workload))
         .filter_map(|comparison| {
             let (above, below) = (find(comparison.above)?, find(comparison.below)?);
-            let ratio = match comparison.measure {
-                Measure::Throughput => above.throughput_over(below),
-                Measure::P50 => above.p50_over(below),
+            let ratio = match (&comparison.measure, pacing) {
+                (Measure::Throughput, Pacing::Closed) => above.throughput_over(below),
+                (Measure::Throughput, Pacing::Open(_)) => None,
+                (Measure::P50, _) => above.p50_over(below),
             }?;
-            let goal = column.and_then(|column| comparison.goal.get(column).copied().flatten());
+            let mut goals = comparison.goals.iter();
+            let goal = goals
+                .find(|(count, _)| *count == connections)
+                .map(|(_, goal)| *goal);
             Some(Verdict {
                 what: comparison.what.to_owned(),
                 ratio,
-                goal,
+                goal: goal.filter(|_| pacing == Pacing::Closed),
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane(server: Server, throughput: f64) -> LaneResult {
+        LaneResult {
+            name: server.label().to_owned(),
+            throughput: vec![throughput; 3],
+            p50_us: vec![1e6 / throughput; 3],
+            ..LaneResult::default()
+        }
+    }
+
+    #[test]
+    fn only_targets_that_took_part_are_compared() {
+        let lanes = [lane(Server::Direct, 100.0), lane(Server::Petiole, 400.0)];
+        let found = verdicts(Workload::Point, 16, Pacing::Closed, &lanes);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].what, "hit p50 / direct p50");
+        assert_eq!(
+            (found[0].ratio.median, found[0].goal),
+            (0.25, Some(AtMost(0.15)))
+        );
+        assert!(
+            verdicts(Workload::Insert, 3, Pacing::Closed, &lanes)[0]
+                .goal
+                .is_none()
+        );
+        assert!(verdicts(Workload::Insert, 1, Pacing::Open(10.0), &lanes).is_empty());
+    }
 }

@@ -200,6 +200,30 @@ pub fn resident(pid: u32) -> Option<u64> {
         .map(|kib| kib * 1024)
 }
 
+/// The share of this machine's CPU time that is in use (by anyone) during the next moment. `None` where that isn't known.
+pub fn busy_share(during: Duration) -> Option<f64> {
+    let before = cpu_ticks()?;
+    std::thread::sleep(during);
+    let after = cpu_ticks()?;
+    let total = after.0.saturating_sub(before.0);
+    let idle = after.1.saturating_sub(before.1);
+    (total > 0).then(|| 1.0 - idle as f64 / total as f64)
+}
+
+/// All ticks and idle ticks (waiting for disks included) of all cores.
+fn cpu_ticks() -> Option<(u64, u64)> {
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    let ticks: Vec<u64> = text
+        .lines()
+        .next()?
+        .split_whitespace()
+        .skip(1)
+        .take(8)
+        .filter_map(|tick| tick.parse().ok())
+        .collect();
+    Some((ticks.iter().sum(), ticks.get(3)? + ticks.get(4)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

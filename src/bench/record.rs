@@ -15,6 +15,10 @@ pub struct Record {
     pub optimised: bool,
     /// The machine.
     pub machine: Machine,
+    /// Share of the machine's CPU time that others used just before the start.
+    pub busy_before: Option<f64>,
+    /// Requests per second of an open loop; `None` is a closed loop.
+    pub rate: Option<f64>,
     /// Seconds since 1970 at the start.
     pub started: u64,
     /// Rounds over all targets.

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::load::{Fleet, LoadError, Measured, Plan, histogram};
+use super::process::resident;
 use super::ratio::{Ratio, median};
 use super::workload::Source;
 
@@ -27,10 +28,12 @@ pub struct Lane {
     pub source: Box<dyn Source>,
     /// What else is counted.
     pub probe: Probe,
+    /// The server's process, if it's known.
+    pub pid: Option<u32>,
 }
 
 /// What one lane did over all rounds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct LaneResult {
     /// The lane's name.
     pub name: String,
@@ -42,6 +45,8 @@ pub struct LaneResult {
     pub latency_us: Quantiles,
     /// Good replies over all rounds.
     pub completed: u64,
+    /// Open loop: requests over all rounds that the target couldn't take in time.
+    pub unsent: u64,
     /// Refusals over all rounds.
     pub errors: u64,
     /// The first refusal.
@@ -50,6 +55,8 @@ pub struct LaneResult {
     pub generator_cpu_us: f64,
     /// What the lane's probe counted, per request (warm-ups included on both sides).
     pub per_request: Vec<(String, f64)>,
+    /// Resident memory of the server asked, at the end.
+    pub resident_bytes: Option<u64>,
 }
 
 /// Latency quantiles in microseconds.
@@ -126,6 +133,7 @@ struct Sum {
     p50_us: Vec<f64>,
     latency: Histogram<u64>,
     completed: u64,
+    unsent: u64,
     errors: u64,
     first_error: Option<String>,
     generator_cpu_us: f64,
@@ -140,6 +148,7 @@ impl Default for Sum {
             p50_us: Vec::new(),
             latency: histogram(),
             completed: 0,
+            unsent: 0,
             errors: 0,
             first_error: None,
             generator_cpu_us: 0.0,
@@ -157,6 +166,7 @@ impl Sum {
         // Both have the same bounds.
         let _ = self.latency.add(&measured.latency);
         self.completed += measured.completed;
+        self.unsent += measured.unsent;
         self.errors += measured.errors;
         if self.first_error.is_none() {
             self.first_error.clone_from(&measured.first_error);
@@ -186,7 +196,9 @@ impl Sum {
             name: lane.name.clone(),
             latency_us: Quantiles::of(&self.latency),
             completed: self.completed,
+            unsent: self.unsent,
             errors: self.errors,
+            resident_bytes: lane.pid.and_then(resident),
             first_error: self.first_error,
             generator_cpu_us: per(self.generator_cpu_us, self.completed as f64),
             per_request: (self.counted.into_iter())

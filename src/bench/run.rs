@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::goals::verdicts;
 use super::load::{Fleet, Pacing, Plan};
+use super::process::busy_share;
 use super::record::{Machine, Record, Run};
 use super::rounds::{Lane, interleave};
 use super::servers::{Contestant, Server, Servers};
@@ -46,6 +47,9 @@ pub struct BenchArgs {
         default_value = "direct,petiole,cache-off,haproxy,echo,redis"
     )]
     targets: Vec<Server>,
+    /// Open loop: requests per second, the same for all targets; without it, each connection asks again at once
+    #[arg(long, value_parser = rate)]
+    rate: Option<f64>,
     /// Use this mongod (IP:PORT, no authentication) instead of a private one; its database petiole_bench is replaced
     #[arg(long, value_name = "ADDRESS")]
     upstream: Option<String>,
@@ -61,12 +65,20 @@ fn connections(text: &str) -> Result<usize, String> {
     }
 }
 
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.1..=10_000_000.0).contains(&rate) => Ok(rate),
+        _ => Err("a number from 0.1 to 10000000".to_owned()),
+    }
+}
+
 /// Runs the bench and prints what it found.
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let mut out = std::io::stdout().lock();
+    let busy_before = busy_share(Duration::from_millis(300));
     eprintln!("starting servers …");
     let chosen: Vec<Server> = Server::ALL
         .into_iter()
@@ -94,13 +106,15 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let plan = Plan {
         warm_up,
         duration: duration - warm_up,
-        pacing: Pacing::Closed,
+        pacing: args.rate.map_or(Pacing::Closed, Pacing::Open),
     };
 
     let mut record = Record {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         optimised: !cfg!(debug_assertions),
         machine: Machine::here(),
+        busy_before,
+        rate: args.rate,
         started: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
@@ -115,6 +129,7 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
         "{bar:40} {percent:>3} %  {eta} left  {msg}",
     )?);
     for (workload, contestants) in &programme {
+        warm(*workload, contestants, &bar)?;
         for &connections in &args.connections {
             let run = measure(*workload, contestants, connections, rounds, &plan, &bar)
                 .with_context(|| format!("{} at {connections} connections", workload.name()))?;
@@ -130,6 +145,22 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Asks each target each question once, so that whatever can be cached is, before the first round.
+fn warm(workload: Workload, contestants: &[Contestant], bar: &ProgressBar) -> anyhow::Result<()> {
+    for contestant in contestants {
+        let label = contestant.server.label();
+        bar.set_message(format!("{}: warming {label}", workload.name()));
+        let mut fleet = Fleet::open(contestant.target, WARMERS, 1).context(label)?;
+        fleet
+            .warm(contestant.source(workload).as_mut())
+            .context(label)?;
+    }
+    Ok(())
+}
+
+/// Connections that warm a target.
+const WARMERS: usize = 8;
+
 fn measure(
     workload: Workload,
     contestants: &[Contestant],
@@ -141,18 +172,14 @@ fn measure(
     let mut lanes = Vec::new();
     for contestant in contestants {
         let label = contestant.server.label();
-        let mut fleet = Fleet::open(contestant.target, connections, 1).context(label)?;
-        let mut source = contestant.source(workload);
-        bar.set_message(format!(
-            "{} × {connections}: warming {label}",
-            workload.name()
-        ));
-        fleet.warm(source.as_mut()).context(label)?;
+        let fleet = Fleet::open(contestant.target, connections, 1).context(label)?;
+        let source = contestant.source(workload);
         lanes.push(Lane {
             name: label.to_owned(),
             fleet,
             source,
             probe: contestant.probe()?,
+            pid: contestant.pid,
         });
     }
     let results = interleave(&mut lanes, rounds, plan, &mut |label| {
@@ -165,7 +192,7 @@ fn measure(
         reply_bytes: contestants
             .first()
             .map_or(0, |contestant| contestant.reply_bytes),
-        verdicts: verdicts(workload, connections, &results),
+        verdicts: verdicts(workload, connections, plan.pacing, &results),
         lanes: results,
     })
 }

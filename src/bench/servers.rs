@@ -238,7 +238,10 @@ impl Servers {
                 server,
                 target,
                 reply_bytes,
-                pid: watched.map(|(child, _)| child.pid()),
+                pid: watched.map_or_else(
+                    || self.mongod.as_ref().and_then(|mongod| mongod.pid(0)),
+                    |(child, _)| Some(child.pid()),
+                ),
                 admin: watched.and_then(|(_, admin)| admin),
                 mongod: behind_mongod.then(|| {
                     (
@@ -262,7 +265,8 @@ pub struct Contestant {
     pub target: Target,
     /// Size of a reply to the workload.
     pub reply_bytes: usize,
-    pid: Option<u32>,
+    /// Its process, if it's known.
+    pub pid: Option<u32>,
     admin: Option<SocketAddr>,
     mongod: Option<(Target, Option<u32>)>,
     _keep: Option<Peer>,
@@ -280,7 +284,10 @@ impl Contestant {
 
     /// Counts CPU time of its process and of mongod, operations that reached mongod, and cache hits.
     pub fn probe(&self) -> Result<Probe, ServersError> {
-        let (pid, admin) = (self.pid, self.admin);
+        let (pid, admin) = (
+            self.pid.filter(|_| self.server != Server::Direct),
+            self.admin,
+        );
         let mut mongod = None;
         if let Some((target, mongod_pid)) = self.mongod {
             let failed = |error| ServersError::Asking("asking mongod", error);

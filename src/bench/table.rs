@@ -9,8 +9,12 @@ use super::servers::{HITS, MONGOD_CPU, SERVER_CPU, UPSTREAM};
 /// The head of a report: machine and method.
 pub fn head(record: &Record) -> String {
     let machine = &record.machine;
+    let loops = match record.rate {
+        Some(rate) => format!("open loop at {} requests per second", thousands(rate)),
+        None => "closed loop".to_owned(),
+    };
     let mut text = format!(
-        "petiole {} on {} cores of {}, {}\n{} rounds over all targets, {:.2} s each; one generator thread, closed loop\n",
+        "petiole {} on {} cores of {}, {}\n{} rounds over all targets, {:.2} s each; one generator thread, {loops}\n",
         record.version,
         machine.cores,
         machine.processor,
@@ -18,6 +22,13 @@ pub fn head(record: &Record) -> String {
         record.rounds,
         record.slice_secs,
     );
+    if let Some(busy) = record.busy_before.filter(|&busy| busy > 0.1) {
+        let _ = writeln!(
+            text,
+            "NOTE: other programs use {:.0} % of this machine; expect noise.",
+            busy * 100.0
+        );
+    }
     if !record.optimised {
         text += "THIS IS A DEBUG BUILD: its figures mean nothing. Use `cargo run --release -- bench`.\n";
     }
@@ -35,18 +46,28 @@ pub fn run(run: &Run) -> String {
     );
     let _ = writeln!(
         text,
-        "  {:<20}{:>10}{:>9}{:>9}{:>9} |{:>9}{:>9}{:>9} |{:>9}{:>7}",
-        "", "requests", "p50", "p99", "max", "CPU µs", "CPU µs", "CPU µs", "upstream", "hits"
+        "  {:<20}{:>10}{:>9}{:>9}{:>9} |{:>9}{:>9}{:>9} |{:>9}{:>7} |{:>7}",
+        "",
+        "requests",
+        "p50",
+        "p99",
+        "max",
+        "CPU µs",
+        "CPU µs",
+        "CPU µs",
+        "upstream",
+        "hits",
+        "server"
     );
     let _ = writeln!(
         text,
-        "  {:<20}{:>10}{:>9}{:>9}{:>9} |{:>9}{:>9}{:>9} |{:>9}{:>7}",
-        "", "per s", "µs", "µs", "µs", "client", "server", "mongod", "ops", "%"
+        "  {:<20}{:>10}{:>9}{:>9}{:>9} |{:>9}{:>9}{:>9} |{:>9}{:>7} |{:>7}",
+        "", "per s", "µs", "µs", "µs", "client", "server", "mongod", "ops", "%", "MiB"
     );
     for lane in &run.lanes {
         let _ = writeln!(
             text,
-            "  {:<20}{:>10}{:>9.0}{:>9.0}{:>9.0} |{:>9.1}{:>9}{:>9} |{:>9}{:>7}",
+            "  {:<20}{:>10}{:>9.0}{:>9.0}{:>9.0} |{:>9.1}{:>9}{:>9} |{:>9}{:>7} |{:>7}",
             lane.name,
             thousands(lane.typical_throughput()),
             lane.latency_us.p50,
@@ -57,7 +78,16 @@ pub fn run(run: &Run) -> String {
             per_request(lane, MONGOD_CPU, 1.0, 1),
             per_request(lane, UPSTREAM, 1.0, 3),
             per_request(lane, HITS, 100.0, 1),
+            lane.resident_bytes
+                .map_or_else(|| "-".to_owned(), |bytes| (bytes >> 20).to_string()),
         );
+        if lane.unsent > 0 {
+            let _ = writeln!(
+                text,
+                "    {} requests could not be sent in time",
+                lane.unsent
+            );
+        }
         if let Some(error) = &lane.first_error {
             let _ = writeln!(text, "    {} errors, the first: {error}", lane.errors);
         }

@@ -1,5 +1,6 @@
 //! Integration tests.
 
+mod bench;
 mod cli;
 mod drivers;
 mod embedded;

@@ -1,0 +1,121 @@
+//! `petiole bench` and `petiole demo` as a user runs them, short. Speed isn't judged here: the machine may be busy.
+
+use std::process::{Command, Output};
+
+use petiole::bench::record::{Record, Run};
+use petiole::bench::servers::{HITS, Server, UPSTREAM};
+use petiole::bench::workload::Workload;
+
+fn petiole(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_petiole"))
+        .args(arguments)
+        .output()
+        .expect("petiole runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn the_demo_shows_both_sides_and_finds_no_wrong_answer() {
+    let output = petiole(&["demo", "--secs", "6", "--workers", "4"]);
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{shown}{}", text(&output.stderr));
+    for part in [
+        "balance",
+        "transfer (transaction)",
+        "operations per second",
+        "200 of 200",
+    ] {
+        assert!(shown.contains(part), "{part:?} is missing in {shown}");
+    }
+    assert!(!shown.contains("WRONG"), "{shown}");
+}
+
+#[test]
+fn the_bench_measures_each_target_and_saves_what_it_found() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().display().to_string();
+    let targets = "direct,petiole,cache-off,echo";
+    let arguments = [
+        "--secs",
+        "4",
+        "--rounds",
+        "2",
+        "--connections",
+        "1,4",
+        "--workload",
+        "point,insert",
+    ];
+    let mut all = vec!["bench", "--targets", targets, "--save", &path];
+    all.extend(arguments);
+    let output = petiole(&all);
+    assert!(
+        output.status.success(),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    let saved = std::fs::read_to_string(&path).expect("a saved file");
+    let record: Record = serde_json::from_str(&saved).expect("a record");
+    assert_eq!(record.runs.len(), 4);
+    for run in &record.runs {
+        let lanes = if run.workload == Workload::Insert {
+            3
+        } else {
+            4
+        };
+        assert_eq!(
+            run.lanes.len(),
+            lanes,
+            "{} × {}",
+            run.workload.name(),
+            run.connections
+        );
+        for lane in &run.lanes {
+            assert!(lane.completed > 0 && lane.errors == 0, "{lane:?}");
+            assert_eq!(lane.throughput.len(), 2);
+        }
+    }
+    let run = &record.runs[0];
+    assert!(
+        counted(run, Server::Petiole, HITS) > 0.9,
+        "a warm cache answers point reads"
+    );
+    assert!(
+        counted(run, Server::Petiole, UPSTREAM) < 0.5,
+        "and mongod doesn't see them"
+    );
+    assert_eq!(counted(run, Server::CacheOff, HITS), 0.0);
+    assert!(counted(run, Server::CacheOff, UPSTREAM) > 0.8);
+    assert!(
+        run.verdicts
+            .iter()
+            .any(|verdict| verdict.what == "hit throughput / framed echo")
+    );
+}
+
+fn counted(run: &Run, server: Server, name: &str) -> f64 {
+    let lane = run
+        .lanes
+        .iter()
+        .find(|lane| lane.name == server.label())
+        .expect("the lane");
+    lane.per_request
+        .iter()
+        .find(|(counted, _)| counted == name)
+        .expect("counted")
+        .1
+}
+
+#[test]
+fn an_address_that_is_none_is_refused_in_words() {
+    let output = petiole(&["bench", "--upstream", "nonsense"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("\"nonsense\" isn't an address"),
+        "{}",
+        text(&output.stderr)
+    );
+}
