@@ -4,8 +4,11 @@
 //! random (Poisson) times whatever the target does, and latency counts from when a request was due, so a target that
 //! stalls can't hide it (no coordinated omission).
 //!
-//! One thread without a runtime is the cheapest that we measured, and its own CPU time is part of the result. Replies
-//! are checked one by one; a refused one is counted, a broken one ends the run.
+//! One thread on epoll, because it's cheap: against the echo server it used 9 µs of CPU per request at 16 and 64
+//! connections, where a blocking thread per connection used 12 to 24 µs and so took time from the server under test; a
+//! tokio current-thread runtime came close at 8 to 11 µs. Nearly all of it is the kernel's socket work. The generator's
+//! own CPU time is part of each result. Replies are checked one by one; a refused one is counted, a broken one ends the
+//! run.
 
 use std::time::{Duration, Instant};
 

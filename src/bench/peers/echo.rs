@@ -1,8 +1,8 @@
 //! The framed-echo server: reads OP_MSG frames and answers each with a prepared reply, changing only `responseTo`.
 //!
 //! It does what any server of this protocol must do and nothing else, so its speed is the limit of this machine. It runs
-//! a current-thread runtime per core and deals the connections out in turn, which is the best arrangement that we
-//! measured for few connections. It's a process of its own (`petiole bench-echo`, hidden) killed by its owner.
+//! a current-thread runtime per core and deals the connections out in turn, so that few connections
+//! spread evenly too. It's a process of its own (`petiole bench-echo`, hidden), killed by its owner.
 
 use std::net::SocketAddr;
 
