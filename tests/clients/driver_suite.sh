@@ -95,7 +95,7 @@ run() { # NAME ADDRESS [PYTEST_ARGUMENT]...
         cd "$cache/suite"
         DB_IP=${address%:*} DB_PORT=${address##*:} PYTHONPATH="$cache/site:$here" \
             "$python" -m pytest -o addopts= -p no:cacheprovider -p driver_suite_plugin \
-            -q --timeout=60 --tb=short -k "${left_out//$'\n'/ }" \
+            -q --timeout=60 --tb=short -m 'default or default_async' -k "${left_out//$'\n'/ }" \
             --junitxml="$out/$name.xml" "${paths[@]}" "$@"
     ) >"$out/$name.log" 2>&1 || [ $? -eq 1 ] || {
         tail -40 "$out/$name.log" >&2

@@ -138,10 +138,11 @@ class Suite:
         equal(len(await items.find({"even": False}).comment("petiole").max_time_ms(10_000).to_list()), 50)
         equal(len(await items.find({"even": False}).to_list()), 50)
         equal((await items.find({"_id": 4}).explain())["ok"], 1.0)
-        # The same read before and after a write must follow the write.
+        # The same read, again and again, before and after writes: it must follow the writes.
         for n in (1000, 1001):
             await items.update_one({"_id": 7}, {"$set": {"n": n}})
-            equal((await items.find_one({"_id": 7}))["n"], n)
+            for _ in range(3):
+                equal((await items.find_one({"_id": 7}))["n"], n)
         raw = await items.with_options(CodecOptions(document_class=SON)).find_one({"_id": 8})
         equal(list(raw), ["_id", "n", "even"])
 
@@ -581,7 +582,8 @@ class Suite:
         error = await raises(OperationFailure, self.db.command("noSuchCommandAtAll"), 59)
         equal(error.details["codeName"], "CommandNotFound")
         await raises(OperationFailure, self.db.command({"find": "errors", "nonsense": 1}), 40415)
-        await raises(OperationFailure, self.db.command("find", 5), 2)
+        error = await raises(OperationFailure, self.db.command("find", 5))
+        assert error.code in (2, 73), error  # 73 where access control looks at the namespace first
         await raises(OperationFailure, items.find({"$where": "sleep(2000) || true"}).max_time_ms(20).to_list(), 50)
         equal(await items.find_one({"_id": 1}), {"_id": 1, "n": "text"})
 

@@ -136,10 +136,11 @@ class Suite:
         equal(len(list(items.find({"even": False}).comment("petiole").max_time_ms(10_000))), 50)
         equal(len(items.find({"even": False}).to_list()), 50)
         equal(items.find({"_id": 4}).explain()["ok"], 1.0)
-        # The same read before and after a write must follow the write.
+        # The same read, again and again, before and after writes: it must follow the writes.
         for n in (1000, 1001):
             items.update_one({"_id": 7}, {"$set": {"n": n}})
-            equal(items.find_one({"_id": 7})["n"], n)
+            for _ in range(3):
+                equal(items.find_one({"_id": 7})["n"], n)
         raw = items.with_options(CodecOptions(document_class=SON)).find_one({"_id": 8})
         equal(list(raw), ["_id", "n", "even"])
 
@@ -560,7 +561,8 @@ class Suite:
         error = raises(OperationFailure, lambda: self.db.command("noSuchCommandAtAll"), 59)
         equal(error.details["codeName"], "CommandNotFound")
         raises(OperationFailure, lambda: self.db.command({"find": "errors", "nonsense": 1}), 40415)
-        raises(OperationFailure, lambda: self.db.command("find", 5), 2)
+        error = raises(OperationFailure, lambda: self.db.command("find", 5))
+        assert error.code in (2, 73), error  # 73 where access control looks at the namespace first
         raises(OperationFailure, lambda: list(items.find({"$where": "sleep(2000) || true"}).max_time_ms(20)), 50)
         equal(items.find_one({"_id": 1}), {"_id": 1, "n": "text"})
 

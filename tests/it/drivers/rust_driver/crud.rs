@@ -42,13 +42,15 @@ pub async fn find(s: &Suite) -> Outcome {
         all(page).await?,
         [doc! {"n": 40}, doc! {"n": 41}, doc! {"n": 42}]
     );
-    // The same read before and after a write must follow the write.
+    // The same read, again and again, before and after writes: it must follow the writes.
     for n in [1000, 1001] {
         items
             .update_one(doc! {"_id": 7}, doc! {"$set": {"n": n}})
             .await?;
-        let found = items.find_one(doc! {"_id": 7}).await?;
-        assert_eq!(found, Some(doc! {"_id": 7, "n": n, "even": false}));
+        for _ in 0..3 {
+            let found = items.find_one(doc! {"_id": 7}).await?;
+            assert_eq!(found, Some(doc! {"_id": 7, "n": n, "even": false}));
+        }
     }
     Ok(())
 }
