@@ -353,8 +353,8 @@ mod tests {
         assert!(!f.valid(&users));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_write_of_unknown_outcome_keeps_its_fence_until_the_quarantine_ends() {
+    #[test]
+    fn a_write_of_unknown_outcome_keeps_its_fence_until_the_quarantine_ends() {
         let f = fences();
         drop(f.begin(&on("users")));
         f.begin(&on("users")).settle(Effect::Unknown);
@@ -366,8 +366,8 @@ mod tests {
         assert_eq!(f.quarantined(), 0);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_new_generation_voids_everything_and_ends_quarantines() {
+    #[test]
+    fn a_new_generation_voids_everything_and_ends_quarantines() {
         let f = fences();
         let stamp = f.open(USERS).unwrap();
         drop(f.begin(&on("users")));
