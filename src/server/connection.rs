@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
 use super::shared::Shared;
-use super::{auth_relay, handshake, lane, legacy};
+use super::{auth_relay, disguise, handshake, lane, legacy};
 use crate::command::{Kind, acknowledged};
 use crate::pipeline::{Decision, NO_PRINCIPAL, Principal, Reply, Request};
 use crate::upstream::{AuthLink, Sock};
@@ -180,7 +180,8 @@ impl Connection {
     /// Walks the pipeline; a failure becomes a reply here and nowhere else.
     pub(super) async fn answer(&mut self, request: &mut Request) -> Reply {
         match self.shared.pipeline.run(request).await {
-            Ok(reply) => reply,
+            Ok(reply) if reply.replayed => reply,
+            Ok(reply) => self.disguised(request, reply),
             Err(failure) => {
                 self.shared.clients.failure();
                 tracing::warn!(target: "petiole::server", client = self.id, command = request.command.name(),
@@ -188,6 +189,21 @@ impl Connection {
                 Reply::document(&request.frame, &failure.reply(&request.command).document())
             }
         }
+    }
+
+    /// The address by which clients know the proxy.
+    pub(super) fn advertised(&self) -> String {
+        match &self.shared.config.server.advertise {
+            Some(address) => address.to_string(),
+            None => self.local.clone(),
+        }
+    }
+
+    fn disguised(&self, request: &Request, reply: Reply) -> Reply {
+        if disguise::may_name_servers(request, &reply) {
+            return disguise::disguise(request, reply, &self.shared.upstream.addresses(), &self.advertised());
+        }
+        reply
     }
 
     /// A message that wants no reply: sent as one that does, so that its fence can be

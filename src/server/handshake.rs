@@ -53,10 +53,7 @@ fn posture(configured: Posture, deployment: Deployment) -> Posture {
 
 fn build(connection: &Connection, command: &Command, face: &Hello, posture: Posture) -> DocBuf {
     let config = &connection.shared.config.server;
-    let advertised = match &config.advertise {
-        Some(address) => address.to_string(),
-        None => connection.local.clone(),
-    };
+    let advertised = connection.advertised();
     let mut reply = DocBuf::with_capacity(512);
     let modern = command.name() == "hello";
     let asks_hello_ok = doc::find(command.body(), "helloOk").is_some_and(|e| e.is_truthy());

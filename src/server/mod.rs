@@ -4,6 +4,7 @@
 mod accept;
 mod auth_relay;
 mod connection;
+mod disguise;
 mod handshake;
 mod lane;
 mod legacy;

@@ -36,7 +36,7 @@ fn code(error: &mongodb::error::Error) -> Option<i32> {
     match error.kind.as_ref() {
         mongodb::error::ErrorKind::Command(e) => Some(e.code),
         mongodb::error::ErrorKind::Authentication { .. } => Some(18),
-        _ => error.code(),
+        _ => None,
     }
 }
 
