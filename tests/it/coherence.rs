@@ -14,9 +14,9 @@ use crate::parts::proxy::Proxy;
 use crate::parts::shared;
 
 const KEYS: usize = 12;
-const WRITERS: usize = 4;
+const WRITERS: usize = 2;
 const READERS: usize = 8;
-const READS: u64 = 6_000;
+const READS: u64 = 30_000;
 
 #[derive(Default)]
 struct Register {
@@ -37,7 +37,7 @@ async fn readers_never_see_the_past_whatever_the_kind_of_write() {
     let stop = Arc::new(AtomicBool::new(false));
     let reads = Arc::new(AtomicU64::new(0));
     let writers: Vec<_> = (0..WRITERS)
-        .map(|w| tokio::spawn(write(w, c.clone(), client.clone(), Arc::clone(&registers), Arc::clone(&stop))))
+        .map(|w| tokio::spawn(write(w, c.clone(), client.clone(), Arc::clone(&registers), Arc::clone(&reads), Arc::clone(&stop))))
         .collect();
     let readers: Vec<_> = (0..READERS)
         .map(|r| tokio::spawn(read(r, c.clone(), Arc::clone(&registers), Arc::clone(&reads))))
@@ -56,7 +56,7 @@ async fn readers_never_see_the_past_whatever_the_kind_of_write() {
 }
 
 /// Owns the keys `w, w + WRITERS, …` and writes them in every way.
-async fn write(w: usize, c: Collection<Document>, client: Client, registers: Arc<Vec<Register>>, stop: Arc<AtomicBool>) {
+async fn write(w: usize, c: Collection<Document>, client: Client, registers: Arc<Vec<Register>>, reads: Arc<AtomicU64>, stop: Arc<AtomicBool>) {
     let db = client.database(&c.namespace().db);
     for round in 1_i64.. {
         if stop.load(SeqCst) {
@@ -95,6 +95,11 @@ async fn write(w: usize, c: Collection<Document>, client: Client, registers: Arc
                 }
             }
             registers[key].known.fetch_max(round, SeqCst);
+            // Room for hits: the next write waits for some reads.
+            let next = reads.load(SeqCst) + 30;
+            while reads.load(SeqCst) < next && !stop.load(SeqCst) {
+                tokio::task::yield_now().await;
+            }
         }
     }
 }

@@ -45,12 +45,12 @@ async fn a_flush_is_a_post_of_json_and_another_sites_name_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_guards_everything_but_health() {
-    let proxy = Proxy::start(&shared::rs().await.seed_uri(), &[("admin.token", "\"open sesame\"")]);
+    let proxy = Proxy::start(&shared::rs().await.seed_uri(), &[("admin.token", "\"open-sesame\"")]);
     assert_eq!(http(proxy.admin(), "GET", "/health", &[]).0, 200);
     for path in ["/api/status", "/metrics", "/api/config"] {
         assert_eq!(http(proxy.admin(), "GET", path, &[]).0, 401, "{path}");
-        assert_eq!(http(proxy.admin(), "GET", path, &[("Authorization", "Bearer open sesamf")]).0, 401);
-        let (code, body) = http(proxy.admin(), "GET", path, &[("Authorization", "Bearer open sesame")]);
+        assert_eq!(http(proxy.admin(), "GET", path, &[("Authorization", "Bearer open-sesamf")]).0, 401);
+        let (code, body) = http(proxy.admin(), "GET", path, &[("Authorization", "Bearer open-sesame")]);
         assert_eq!(code, 200, "{path}");
         assert!(!body.contains("sesame"), "{body}");
     }
