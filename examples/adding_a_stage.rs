@@ -23,7 +23,10 @@ impl Stage for Arc<Tally> {
 
     fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            *self.by_database.entry(request.command.db().to_owned()).or_default() += 1;
+            *self
+                .by_database
+                .entry(request.command.db().to_owned())
+                .or_default() += 1;
             // Everything after this stage, and the server at the end of it.
             next.run(request).await
         })
@@ -33,13 +36,23 @@ impl Stage for Arc<Tally> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let tally = Arc::new(Tally::default());
-    let backend = Arc::new(Scripted::replies([doc! {"ok": 1.0}, doc! {"ok": 1.0}, doc! {"ok": 1.0}]));
+    let backend = Arc::new(Scripted::replies([
+        doc! {"ok": 1.0},
+        doc! {"ok": 1.0},
+        doc! {"ok": 1.0},
+    ]));
     let fences = Fences::new(Duration::from_secs(90));
     let pipeline = Pipeline::new(vec![Box::new(Arc::clone(&tally))], backend, fences);
     for db in ["game", "shop", "game"] {
         let mut request = request(&doc! {"ping": 1, "$db": db});
-        pipeline.run(&mut request).await.expect("the script answers");
+        pipeline
+            .run(&mut request)
+            .await
+            .expect("the script answers");
     }
     assert_eq!(tally.by_database.get("game").map(|n| *n), Some(2));
-    println!("game was asked twice, shop {} time", tally.by_database.get("shop").map_or(0, |n| *n));
+    println!(
+        "game was asked twice, shop {} time",
+        tally.by_database.get("shop").map_or(0, |n| *n)
+    );
 }

@@ -49,7 +49,10 @@ impl Proxy {
 
     /// Waits until the upstream has answered, at most `patience`. Whether it has.
     pub async fn ready(&self, patience: Duration) -> bool {
-        matches!(tokio::time::timeout(patience, self.clients.shared.upstream.face()).await, Ok(Ok(_)))
+        matches!(
+            tokio::time::timeout(patience, self.clients.shared.upstream.face()).await,
+            Ok(Ok(_))
+        )
     }
 
     /// Where clients connect.
@@ -75,7 +78,9 @@ impl Proxy {
 
 /// `petiole serve`: runs until SIGTERM or SIGINT.
 pub fn run(mut config: Config, embedded: bool) -> Result<(), ProxyError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;

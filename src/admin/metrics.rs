@@ -36,27 +36,117 @@ impl Collector for Numbers {
         let shared = &self.0;
         let clients = &shared.clients;
         let pool = shared.upstream.pool();
-        counter(&mut out, "requests", "Messages from clients.", clients.requests())?;
-        counter(&mut out, "clients_accepted", "Connections accepted.", clients.accepted())?;
-        counter(&mut out, "clients_refused", "Connections refused for server.max_clients.", clients.refused())?;
-        counter(&mut out, "request_failures", "Requests answered with an error of the proxy's own.", clients.failures())?;
-        counter(&mut out, "broken_frames", "Connections closed for broken framing.", clients.broken())?;
-        gauge(&mut out, "clients", "Connections open.", clients.open() as u64)?;
-        gauge(&mut out, "pool_links", "Upstream links that exist.", pool.links as u64)?;
-        gauge(&mut out, "pool_idle_links", "Upstream links that are idle.", pool.idle as u64)?;
-        gauge(&mut out, "pool_waiting", "Requests that wait for a link.", pool.waiting as u64)?;
-        gauge(&mut out, "fences_quarantined", "Writes of unknown outcome that keep their fence.", shared.pipeline.fences().quarantined() as u64)?;
-        gauge(&mut out, "open_transactions", "Transactions open.", shared.pipeline.open_transactions() as u64)?;
-        counter(&mut out, "cache_invalidations", "Writes that may have changed something.", shared.pipeline.fences().invalidations())?;
+        counter(
+            &mut out,
+            "requests",
+            "Messages from clients.",
+            clients.requests(),
+        )?;
+        counter(
+            &mut out,
+            "clients_accepted",
+            "Connections accepted.",
+            clients.accepted(),
+        )?;
+        counter(
+            &mut out,
+            "clients_refused",
+            "Connections refused for server.max_clients.",
+            clients.refused(),
+        )?;
+        counter(
+            &mut out,
+            "request_failures",
+            "Requests answered with an error of the proxy's own.",
+            clients.failures(),
+        )?;
+        counter(
+            &mut out,
+            "broken_frames",
+            "Connections closed for broken framing.",
+            clients.broken(),
+        )?;
+        gauge(
+            &mut out,
+            "clients",
+            "Connections open.",
+            clients.open() as u64,
+        )?;
+        gauge(
+            &mut out,
+            "pool_links",
+            "Upstream links that exist.",
+            pool.links as u64,
+        )?;
+        gauge(
+            &mut out,
+            "pool_idle_links",
+            "Upstream links that are idle.",
+            pool.idle as u64,
+        )?;
+        gauge(
+            &mut out,
+            "pool_waiting",
+            "Requests that wait for a link.",
+            pool.waiting as u64,
+        )?;
+        gauge(
+            &mut out,
+            "fences_quarantined",
+            "Writes of unknown outcome that keep their fence.",
+            shared.pipeline.fences().quarantined() as u64,
+        )?;
+        gauge(
+            &mut out,
+            "open_transactions",
+            "Transactions open.",
+            shared.pipeline.open_transactions() as u64,
+        )?;
+        counter(
+            &mut out,
+            "cache_invalidations",
+            "Writes that may have changed something.",
+            shared.pipeline.fences().invalidations(),
+        )?;
         if let Some(cache) = &shared.cache {
             let stats = cache.stats();
-            counter(&mut out, "cache_hits", "Reads answered from memory.", stats.hits())?;
-            counter(&mut out, "cache_misses", "Reads that could have been in memory and were not.", stats.misses())?;
-            counter(&mut out, "cache_stores", "Answers put into memory.", stats.stores())?;
-            gauge(&mut out, "cache_entries", "Answers in memory.", cache.entries() as u64)?;
-            bytes(&mut out, "cache", "Memory held by answers and their keys.", cache.bytes())?;
+            counter(
+                &mut out,
+                "cache_hits",
+                "Reads answered from memory.",
+                stats.hits(),
+            )?;
+            counter(
+                &mut out,
+                "cache_misses",
+                "Reads that could have been in memory and were not.",
+                stats.misses(),
+            )?;
+            counter(
+                &mut out,
+                "cache_stores",
+                "Answers put into memory.",
+                stats.stores(),
+            )?;
+            gauge(
+                &mut out,
+                "cache_entries",
+                "Answers in memory.",
+                cache.entries() as u64,
+            )?;
+            bytes(
+                &mut out,
+                "cache",
+                "Memory held by answers and their keys.",
+                cache.bytes(),
+            )?;
             let help = "Reads not served from or not put into memory, by reason.";
-            let mut family = out.encode_descriptor("cache_bypasses", help, None, prometheus_client::metrics::MetricType::Counter)?;
+            let mut family = out.encode_descriptor(
+                "cache_bypasses",
+                help,
+                None,
+                prometheus_client::metrics::MetricType::Counter,
+            )?;
             for (why, n) in stats.bypasses() {
                 ConstCounter::new(n).encode(family.encode_family(&[("reason", why.as_str())])?)?;
             }
@@ -66,23 +156,43 @@ impl Collector for Numbers {
             bytes(&mut out, "memory_resident", "Resident set size.", rss)?;
         }
         if let Some(limit) = memory.limit {
-            bytes(&mut out, "memory_limit", "Limit of the control group.", limit)?;
+            bytes(
+                &mut out,
+                "memory_limit",
+                "Limit of the control group.",
+                limit,
+            )?;
         }
         Ok(())
     }
 }
 
-fn counter(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), std::fmt::Error> {
+fn counter(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> Result<(), std::fmt::Error> {
     let metric = ConstCounter::new(value);
     metric.encode(out.encode_descriptor(name, help, None, metric.metric_type())?)
 }
 
-fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), std::fmt::Error> {
+fn gauge(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> Result<(), std::fmt::Error> {
     let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
     metric.encode(out.encode_descriptor(name, help, None, metric.metric_type())?)
 }
 
-fn bytes(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), std::fmt::Error> {
+fn bytes(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> Result<(), std::fmt::Error> {
     let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
     metric.encode(out.encode_descriptor(name, help, Some(&Unit::Bytes), metric.metric_type())?)
 }

@@ -32,7 +32,9 @@ pub struct Admin {
 
 /// An admin side that can't be started.
 #[derive(Debug, thiserror::Error)]
-#[error("admin.listen = {address:?}: {reason}; choose a free address of this machine, or \"\" for none")]
+#[error(
+    "admin.listen = {address:?}: {reason}; choose a free address of this machine, or \"\" for none"
+)]
 pub struct AdminError {
     address: String,
     reason: std::io::Error,
@@ -48,12 +50,27 @@ struct Door {
 
 impl Admin {
     /// Binds and serves on the runtime that calls.
-    pub async fn start(at: &HostPort, token: Option<Token>, shared: Arc<Shared>) -> Result<Admin, AdminError> {
-        let failed = |reason| AdminError { address: at.to_string(), reason };
-        let listener = TcpListener::bind((at.host.as_str(), at.port)).await.map_err(failed)?;
+    pub async fn start(
+        at: &HostPort,
+        token: Option<Token>,
+        shared: Arc<Shared>,
+    ) -> Result<Admin, AdminError> {
+        let failed = |reason| AdminError {
+            address: at.to_string(),
+            reason,
+        };
+        let listener = TcpListener::bind((at.host.as_str(), at.port))
+            .await
+            .map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let door = Door { shared, token, loopback: address.ip().is_loopback() };
-        let open = Router::new().route("/health", get(health)).route("/ready", get(ready));
+        let door = Door {
+            shared,
+            token,
+            loopback: address.ip().is_loopback(),
+        };
+        let open = Router::new()
+            .route("/health", get(health))
+            .route("/ready", get(ready));
         let guarded = Router::new()
             .route("/metrics", get(metrics_text))
             .route("/api/status", get(api_status))
@@ -80,17 +97,30 @@ async fn guard(State(door): State<Door>, request: Request, next: Next) -> Respon
     if let Some(token) = &door.token {
         if !bears(request.headers(), token) {
             let hint = [(header::WWW_AUTHENTICATE, "Bearer")];
-            return (StatusCode::UNAUTHORIZED, hint, "send Authorization: Bearer with admin.token\n").into_response();
+            return (
+                StatusCode::UNAUTHORIZED,
+                hint,
+                "send Authorization: Bearer with admin.token\n",
+            )
+                .into_response();
         }
     } else if door.loopback && !addressed_locally(request.headers()) {
-        return (StatusCode::FORBIDDEN, "address this listener as localhost or by its IP address\n").into_response();
+        return (
+            StatusCode::FORBIDDEN,
+            "address this listener as localhost or by its IP address\n",
+        )
+            .into_response();
     }
     next.run(request).await
 }
 
 fn bears(headers: &HeaderMap, token: &Token) -> bool {
-    let sent = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-    let Some(sent) = sent.and_then(|v| v.strip_prefix("Bearer ")) else { return false };
+    let sent = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|v| v.to_str().ok());
+    let Some(sent) = sent.and_then(|v| v.strip_prefix("Bearer ")) else {
+        return false;
+    };
     let (sent, wanted) = (sent.as_bytes(), token.expose().as_bytes());
     // Every byte is looked at, so that the time taken tells nothing of where they differ.
     sent.len() == wanted.len() && sent.iter().zip(wanted).fold(0, |d, (a, b)| d | (a ^ b)) == 0
@@ -98,8 +128,13 @@ fn bears(headers: &HeaderMap, token: &Token) -> bool {
 
 /// A page of another site that has had its own name pointed here names itself in `Host`.
 fn addressed_locally(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST).and_then(|h| h.to_str().ok()) else { return true };
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
+    let Some(host) = headers.get(header::HOST).and_then(|h| h.to_str().ok()) else {
+        return true;
+    };
+    let name = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+        .map_or(host, |(n, _)| n);
     let name = name.trim_start_matches('[').trim_end_matches(']');
     name == "localhost" || name.parse::<std::net::IpAddr>().is_ok()
 }
@@ -112,8 +147,20 @@ async fn ready(State(door): State<Door>) -> (StatusCode, &'static str) {
     if *door.shared.draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
-    let reachable = door.shared.upstream.servers().iter().any(|s| s.role.is_some());
-    if reachable { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "no upstream server can be reached\n") }
+    let reachable = door
+        .shared
+        .upstream
+        .servers()
+        .iter()
+        .any(|s| s.role.is_some());
+    if reachable {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no upstream server can be reached\n",
+        )
+    }
 }
 
 async fn metrics_text(State(door): State<Door>) -> Response {
@@ -136,9 +183,16 @@ async fn api_config(State(door): State<Door>) -> Response {
 }
 
 async fn flush(State(door): State<Door>, headers: HeaderMap) -> Response {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     if !kind.starts_with("application/json") {
-        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "send Content-Type: application/json\n").into_response();
+        return (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send Content-Type: application/json\n",
+        )
+            .into_response();
     }
     let entries = match &door.shared.cache {
         Some(cache) => {
@@ -163,10 +217,19 @@ mod tests {
             headers.insert(header::HOST, host.parse().unwrap());
             addressed_locally(&headers)
         };
-        for host in ["localhost", "localhost:9216", "127.0.0.1:9216", "[::1]:9216"] {
+        for host in [
+            "localhost",
+            "localhost:9216",
+            "127.0.0.1:9216",
+            "[::1]:9216",
+        ] {
             assert!(with(host), "{host}");
         }
-        for host in ["evil.example", "evil.example:9216", "localhost.evil.example"] {
+        for host in [
+            "evil.example",
+            "evil.example:9216",
+            "localhost.evil.example",
+        ] {
             assert!(!with(host), "{host}");
         }
     }

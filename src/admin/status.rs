@@ -64,8 +64,10 @@ fn cache(shared: &Shared) -> Value {
         });
     };
     let stats = cache.stats();
-    let reasons: Map<String, Value> =
-        stats.bypasses().map(|(why, n)| (why.as_str().to_owned(), json!(n))).collect();
+    let reasons: Map<String, Value> = stats
+        .bypasses()
+        .map(|(why, n)| (why.as_str().to_owned(), json!(n)))
+        .collect();
     json!({
         "enabled": true,
         "hits": stats.hits(),
@@ -95,5 +97,10 @@ fn servers(shared: &Shared) -> Vec<Value> {
             "error": server.error,
         })
     };
-    shared.upstream.servers().into_iter().map(describe).collect()
+    shared
+        .upstream
+        .servers()
+        .into_iter()
+        .map(describe)
+        .collect()
 }

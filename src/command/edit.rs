@@ -38,8 +38,11 @@ pub fn with_max_time(request_id: i32, msg: &OpMsg, command: &Command, max_time_m
 
 fn rebuild(request_id: i32, msg: &OpMsg, body: &[u8]) -> Bytes {
     let flags = msg.flags & !(op_msg::CHECKSUM_PRESENT | op_msg::MORE_TO_COME);
-    let sequences: Vec<(&str, &[u8])> =
-        msg.sequences.iter().map(|s| (s.identifier.as_str(), s.documents.as_ref())).collect();
+    let sequences: Vec<(&str, &[u8])> = msg
+        .sequences
+        .iter()
+        .map(|s| (s.identifier.as_str(), s.documents.as_ref()))
+        .collect();
     build::op_msg_with_sequences(request_id, 0, flags, body, &sequences)
 }
 
@@ -82,7 +85,10 @@ mod tests {
         let (msg, command) = message(insert, op_msg::MORE_TO_COME);
         let (out, document) = body_of(acknowledged(7, &msg, &command));
         assert_eq!(out.flags & op_msg::MORE_TO_COME, 0);
-        assert_eq!(document, doc! {"insert": "c", "writeConcern": {"w": 1}, "x": 1, "$db": "d"});
+        assert_eq!(
+            document,
+            doc! {"insert": "c", "writeConcern": {"w": 1}, "x": 1, "$db": "d"}
+        );
         assert_eq!(out.sequences.len(), 1);
         assert_eq!(out.sequences[0].documents, msg.sequences[0].documents);
     }
@@ -91,14 +97,21 @@ mod tests {
     fn max_time_is_replaced_in_place() {
         let (msg, command) = message(doc! {"insert": "c", "maxTimeMS": 500, "$db": "d"}, 0);
         let (_, document) = body_of(with_max_time(7, &msg, &command, 320));
-        assert_eq!(document, doc! {"insert": "c", "maxTimeMS": 320_i64, "$db": "d"});
+        assert_eq!(
+            document,
+            doc! {"insert": "c", "maxTimeMS": 320_i64, "$db": "d"}
+        );
     }
 
     #[test]
     fn the_stored_reply_keeps_all_but_cluster_time() {
-        let reply = doc! {"cursor": {"id": 0_i64}, "ok": 1.0, "$clusterTime": {"x": 1}, "operationTime": 5};
+        let reply =
+            doc! {"cursor": {"id": 0_i64}, "ok": 1.0, "$clusterTime": {"x": 1}, "operationTime": 5};
         let kept = without_cluster_time(&reply.to_vec().unwrap());
         let kept = Document::from_reader(&mut kept.as_ref()).unwrap();
-        assert_eq!(kept, doc! {"cursor": {"id": 0_i64}, "ok": 1.0, "operationTime": 5});
+        assert_eq!(
+            kept,
+            doc! {"cursor": {"id": 0_i64}, "ok": 1.0, "operationTime": 5}
+        );
     }
 }

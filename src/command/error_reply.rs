@@ -61,7 +61,8 @@ pub mod codes {
     /// The server is going away; drivers reconnect.
     pub const SHUTDOWN_IN_PROGRESS: (i32, &str) = (91, "ShutdownInProgress");
     /// No server fits the read preference (or there is no primary).
-    pub const FAILED_TO_SATISFY_READ_PREFERENCE: (i32, &str) = (133, "FailedToSatisfyReadPreference");
+    pub const FAILED_TO_SATISFY_READ_PREFERENCE: (i32, &str) =
+        (133, "FailedToSatisfyReadPreference");
     /// A limit on waiting was reached.
     pub const EXCEEDED_TIME_LIMIT: (i32, &str) = (262, "ExceededTimeLimit");
 }
@@ -84,7 +85,8 @@ mod tests {
 
     #[test]
     fn an_error_reads_like_the_servers_own() {
-        let error = ErrorReply::new(codes::HOST_UNREACHABLE, "no upstream").label(labels::RETRYABLE_WRITE);
+        let error =
+            ErrorReply::new(codes::HOST_UNREACHABLE, "no upstream").label(labels::RETRYABLE_WRITE);
         let document = Document::from_reader(&mut error.document().as_ref()).unwrap();
         let expected = doc! {
             "ok": 0.0, "errmsg": "petiole: no upstream", "code": 6, "codeName": "HostUnreachable",

@@ -16,7 +16,10 @@ pub struct Namespace {
 impl Namespace {
     /// A namespace from its two parts.
     pub fn new(db: &str, collection: &str) -> Namespace {
-        Namespace { db: db.to_owned(), collection: collection.to_owned() }
+        Namespace {
+            db: db.to_owned(),
+            collection: collection.to_owned(),
+        }
     }
 
     /// Splits `db.collection` at the first dot.
@@ -76,7 +79,9 @@ fn one(command: &Command) -> Footprint {
 
 /// `$out` and `$merge` may create or replace a collection, in another database too.
 fn out_target(command: &Command) -> Footprint {
-    let Some(target) = last_stage(command) else { return Footprint::Everything };
+    let Some(target) = last_stage(command) else {
+        return Footprint::Everything;
+    };
     let target = match target.key {
         "$merge" => match target.as_document() {
             Some(spec) => doc::find(spec, "into"),
@@ -84,13 +89,17 @@ fn out_target(command: &Command) -> Footprint {
         },
         _ => Some(target),
     };
-    let Some(target) = target else { return Footprint::Everything };
+    let Some(target) = target else {
+        return Footprint::Everything;
+    };
     let db = match target.as_document() {
         Some(place) => doc::find(place, "db").and_then(|e| e.as_str()),
         None => target.as_str().map(|_| command.db()),
     };
     // Without a `db`, `into: {coll}` means the command's own database.
-    let own = target.as_document().is_some_and(|d| doc::find(d, "db").is_none());
+    let own = target
+        .as_document()
+        .is_some_and(|d| doc::find(d, "db").is_none());
     match db.or(own.then(|| command.db())) {
         Some(db) if !db.is_empty() => Footprint::Databases(vec![db.to_owned()]),
         _ => Footprint::Everything,
@@ -100,12 +109,18 @@ fn out_target(command: &Command) -> Footprint {
 fn last_stage(command: &Command) -> Option<doc::Element<'_>> {
     let stages = doc::find(command.body(), "pipeline")?.as_array()?;
     let last = doc::elements(stages).last()?.ok()?.as_document()?;
-    doc::elements(last).next()?.ok().filter(|e| matches!(e.key, "$out" | "$merge"))
+    doc::elements(last)
+        .next()?
+        .ok()
+        .filter(|e| matches!(e.key, "$out" | "$merge"))
 }
 
 fn rename(command: &Command) -> Footprint {
     let to = doc::find(command.body(), "to").and_then(|e| e.as_str());
-    match (command.collection().and_then(Namespace::parse), to.and_then(Namespace::parse)) {
+    match (
+        command.collection().and_then(Namespace::parse),
+        to.and_then(Namespace::parse),
+    ) {
         (Some(from), Some(to)) => Footprint::Databases(vec![from.db, to.db]),
         _ => Footprint::Everything,
     }
@@ -115,7 +130,9 @@ fn rename(command: &Command) -> Footprint {
 fn bulk_write(command: &Command, msg: &OpMsg) -> Footprint {
     let mut namespaces = Vec::new();
     let mut add = |entry: &[u8]| {
-        let namespace = doc::find(entry, "ns").and_then(|e| e.as_str()).and_then(Namespace::parse);
+        let namespace = doc::find(entry, "ns")
+            .and_then(|e| e.as_str())
+            .and_then(Namespace::parse);
         match namespace {
             Some(ns) if !ns.collection.starts_with("system.") => namespaces.push(ns),
             _ => return false,
@@ -124,19 +141,31 @@ fn bulk_write(command: &Command, msg: &OpMsg) -> Footprint {
     };
     if let Some(list) = doc::find(command.body(), "nsInfo").and_then(|e| e.as_array()) {
         for entry in doc::elements(list) {
-            if !entry.ok().and_then(|e| e.as_document()).is_some_and(&mut add) {
+            if !entry
+                .ok()
+                .and_then(|e| e.as_document())
+                .is_some_and(&mut add)
+            {
                 return Footprint::Everything;
             }
         }
     }
-    for sequence in msg.sequences.iter().filter(|s| s.identifier.as_str() == "nsInfo") {
+    for sequence in msg
+        .sequences
+        .iter()
+        .filter(|s| s.identifier.as_str() == "nsInfo")
+    {
         for entry in sequence.iter() {
             if !entry.is_ok_and(&mut add) {
                 return Footprint::Everything;
             }
         }
     }
-    if namespaces.is_empty() { Footprint::Everything } else { Footprint::Namespaces(namespaces) }
+    if namespaces.is_empty() {
+        Footprint::Everything
+    } else {
+        Footprint::Namespaces(namespaces)
+    }
 }
 
 #[cfg(test)]
@@ -156,16 +185,35 @@ mod tests {
     #[test]
     fn a_write_touches_its_collection() {
         let ns = Footprint::Namespaces(vec![Namespace::new("d", "c")]);
-        for name in ["insert", "update", "delete", "findAndModify", "createIndexes"] {
+        for name in [
+            "insert",
+            "update",
+            "delete",
+            "findAndModify",
+            "createIndexes",
+        ] {
             assert_eq!(of(doc! {name: "c", "$db": "d"}), ns, "{name}");
         }
     }
 
     #[test]
     fn writes_to_system_collections_and_unknown_commands_touch_everything() {
-        assert_eq!(of(doc! {"insert": "system.views", "$db": "d"}), Footprint::Everything);
-        for name in ["mapReduce", "applyOps", "createUser", "grantRolesToUser", "frobnicate"] {
-            assert_eq!(of(doc! {name: "c", "$db": "d"}), Footprint::Everything, "{name}");
+        assert_eq!(
+            of(doc! {"insert": "system.views", "$db": "d"}),
+            Footprint::Everything
+        );
+        for name in [
+            "mapReduce",
+            "applyOps",
+            "createUser",
+            "grantRolesToUser",
+            "frobnicate",
+        ] {
+            assert_eq!(
+                of(doc! {name: "c", "$db": "d"}),
+                Footprint::Everything,
+                "{name}"
+            );
         }
     }
 
@@ -178,17 +226,28 @@ mod tests {
         assert_eq!(agg(doc! {"$merge": "x"}), db("d"));
         assert_eq!(agg(doc! {"$merge": {"into": "x"}}), db("d"));
         assert_eq!(agg(doc! {"$merge": {"into": {"coll": "x"}}}), db("d"));
-        assert_eq!(agg(doc! {"$merge": {"into": {"db": "e", "coll": "x"}}}), db("e"));
+        assert_eq!(
+            agg(doc! {"$merge": {"into": {"db": "e", "coll": "x"}}}),
+            db("e")
+        );
         assert_eq!(agg(doc! {"$merge": {"on": "x"}}), Footprint::Everything);
     }
 
     #[test]
     fn bulk_write_touches_every_namespace_it_lists() {
-        let found = of(doc! {"bulkWrite": 1, "ops": [], "nsInfo": [{"ns": "a.b"}, {"ns": "c.d.e"}], "$db": "admin"});
+        let found = of(
+            doc! {"bulkWrite": 1, "ops": [], "nsInfo": [{"ns": "a.b"}, {"ns": "c.d.e"}], "$db": "admin"},
+        );
         let expected = vec![Namespace::new("a", "b"), Namespace::new("c", "d.e")];
         assert_eq!(found, Footprint::Namespaces(expected));
-        assert_eq!(of(doc! {"bulkWrite": 1, "$db": "admin"}), Footprint::Everything);
-        assert_eq!(of(doc! {"bulkWrite": 1, "nsInfo": [{"ns": 5}], "$db": "admin"}), Footprint::Everything);
+        assert_eq!(
+            of(doc! {"bulkWrite": 1, "$db": "admin"}),
+            Footprint::Everything
+        );
+        assert_eq!(
+            of(doc! {"bulkWrite": 1, "nsInfo": [{"ns": 5}], "$db": "admin"}),
+            Footprint::Everything
+        );
     }
 
     #[test]

@@ -106,12 +106,32 @@ pub fn canonical_find(command: &Command, principal: u64, out: &mut Vec<u8>) -> R
     }
     out.extend_from_slice(&principal.to_le_bytes());
     for element in doc::elements(command.body()) {
-        let Ok(element) = element else { return Err(Bypass::UnknownField) };
+        let Ok(element) = element else {
+            return Err(Bypass::UnknownField);
+        };
         match element.key {
-            "find" | "$db" | "filter" | "sort" | "projection" | "hint" | "skip" | "limit"
-            | "batchSize" | "singleBatch" | "collation" | "let" | "min" | "max" | "returnKey"
-            | "showRecordId" | "readConcern" | "allowPartialResults" | "allowDiskUse"
-            | "apiVersion" | "apiStrict" | "apiDeprecationErrors" => {
+            "find"
+            | "$db"
+            | "filter"
+            | "sort"
+            | "projection"
+            | "hint"
+            | "skip"
+            | "limit"
+            | "batchSize"
+            | "singleBatch"
+            | "collation"
+            | "let"
+            | "min"
+            | "max"
+            | "returnKey"
+            | "showRecordId"
+            | "readConcern"
+            | "allowPartialResults"
+            | "allowDiskUse"
+            | "apiVersion"
+            | "apiStrict"
+            | "apiDeprecationErrors" => {
                 out.extend_from_slice(element.raw);
             }
             "$readPreference" => {
@@ -136,14 +156,20 @@ pub fn canonical_find(command: &Command, principal: u64, out: &mut Vec<u8>) -> R
 /// change without a write to the collection.
 pub fn check_find(command: &Command) -> Result<(), Bypass> {
     let db = command.db();
-    let Some(collection) = command.collection() else { return Err(Bypass::Namespace) };
+    let Some(collection) = command.collection() else {
+        return Err(Bypass::Namespace);
+    };
     if matches!(db, "admin" | "config" | "local" | "") || collection.starts_with("system.") {
         return Err(Bypass::Namespace);
     }
     for element in doc::elements(command.body()) {
-        let Ok(element) = element else { return Err(Bypass::UnknownField) };
-        if matches!(element.key, "filter" | "sort" | "projection" | "let" | "min" | "max")
-            && is_volatile(&element, 0)
+        let Ok(element) = element else {
+            return Err(Bypass::UnknownField);
+        };
+        if matches!(
+            element.key,
+            "filter" | "sort" | "projection" | "let" | "min" | "max"
+        ) && is_volatile(&element, 0)
         {
             return Err(Bypass::Volatile);
         }
@@ -165,7 +191,7 @@ fn is_volatile(element: &doc::Element<'_>, depth: u32) -> bool {
     }
     match element.as_document().or(element.as_array()) {
         Some(inner) => {
-            doc::elements(inner).any(|e| e.is_ok_and(|e| is_volatile(&e, depth + 1)) )
+            doc::elements(inner).any(|e| e.is_ok_and(|e| is_volatile(&e, depth + 1)))
                 || doc::elements(inner).any(|e| e.is_err())
         }
         None => false,
@@ -175,8 +201,15 @@ fn is_volatile(element: &doc::Element<'_>, depth: u32) -> bool {
 /// MongoDB's own limit on nesting.
 const MAX_DEPTH: u32 = 180;
 
-const VOLATILE_OPERATORS: [&str; 7] =
-    ["$where", "$function", "$accumulator", "$rand", "$sampleRate", "$sample", "$search"];
+const VOLATILE_OPERATORS: [&str; 7] = [
+    "$where",
+    "$function",
+    "$accumulator",
+    "$rand",
+    "$sampleRate",
+    "$sample",
+    "$search",
+];
 
 const VOLATILE_VARIABLES: [&str; 4] = ["$$NOW", "$$CLUSTER_TIME", "$$USER_ROLES", "$$SEARCH_META"];
 
@@ -205,8 +238,14 @@ mod tests {
 
     #[test]
     fn values_of_different_types_are_different_keys() {
-        let with = |v: Bson| key_for(0, doc! {"find": "c", "filter": {"a": v}, "$db": "d"}).unwrap();
-        let keys = [with(Bson::Int32(1)), with(Bson::Int64(1)), with(Bson::Double(1.0)), with("1".into())];
+        let with =
+            |v: Bson| key_for(0, doc! {"find": "c", "filter": {"a": v}, "$db": "d"}).unwrap();
+        let keys = [
+            with(Bson::Int32(1)),
+            with(Bson::Int64(1)),
+            with(Bson::Double(1.0)),
+            with("1".into()),
+        ];
         for (i, a) in keys.iter().enumerate() {
             for b in keys.iter().skip(i + 1) {
                 assert_ne!(a, b);
@@ -218,17 +257,34 @@ mod tests {
     fn every_field_that_changes_the_answer_changes_the_key() {
         let plain = key_for(0, find(doc! {})).unwrap();
         for extra in [
-            doc! {"sort": {"a": 1}}, doc! {"projection": {"a": 1}}, doc! {"hint": "a_1"},
-            doc! {"skip": 1}, doc! {"limit": 1}, doc! {"batchSize": 1}, doc! {"singleBatch": true},
-            doc! {"collation": {"locale": "en"}}, doc! {"let": {"x": 1}}, doc! {"min": {"a": 1}},
-            doc! {"max": {"a": 1}}, doc! {"returnKey": true}, doc! {"showRecordId": true},
-            doc! {"readConcern": {"level": "local"}}, doc! {"apiVersion": "1"},
+            doc! {"sort": {"a": 1}},
+            doc! {"projection": {"a": 1}},
+            doc! {"hint": "a_1"},
+            doc! {"skip": 1},
+            doc! {"limit": 1},
+            doc! {"batchSize": 1},
+            doc! {"singleBatch": true},
+            doc! {"collation": {"locale": "en"}},
+            doc! {"let": {"x": 1}},
+            doc! {"min": {"a": 1}},
+            doc! {"max": {"a": 1}},
+            doc! {"returnKey": true},
+            doc! {"showRecordId": true},
+            doc! {"readConcern": {"level": "local"}},
+            doc! {"apiVersion": "1"},
             doc! {"allowPartialResults": true},
         ] {
             assert_ne!(plain, key_for(0, find(extra.clone())).unwrap(), "{extra}");
         }
-        assert_ne!(plain, key_for(1, find(doc! {})).unwrap(), "another principal");
-        assert_ne!(plain, key_for(0, doc! {"find": "c", "filter": {"a": 1}, "$db": "e"}).unwrap());
+        assert_ne!(
+            plain,
+            key_for(1, find(doc! {})).unwrap(),
+            "another principal"
+        );
+        assert_ne!(
+            plain,
+            key_for(0, doc! {"find": "c", "filter": {"a": 1}, "$db": "e"}).unwrap()
+        );
         let ab = doc! {"find": "c", "filter": {"x": {"a": 1, "b": 2}}, "$db": "d"};
         let ba = doc! {"find": "c", "filter": {"x": {"b": 2, "a": 1}}, "$db": "d"};
         assert_ne!(key_for(0, ab).unwrap(), key_for(0, ba).unwrap());
@@ -238,8 +294,11 @@ mod tests {
     fn session_comment_and_time_limit_do_not_change_the_key() {
         let plain = key_for(0, find(doc! {})).unwrap();
         for extra in [
-            doc! {"lsid": {"id": 5}}, doc! {"comment": "x"}, doc! {"maxTimeMS": 5},
-            doc! {"$clusterTime": {}}, doc! {"$readPreference": {"mode": "primary"}},
+            doc! {"lsid": {"id": 5}},
+            doc! {"comment": "x"},
+            doc! {"maxTimeMS": 5},
+            doc! {"$clusterTime": {}},
+            doc! {"$readPreference": {"mode": "primary"}},
         ] {
             assert_eq!(plain, key_for(0, find(extra.clone())).unwrap(), "{extra}");
         }
@@ -249,21 +308,38 @@ mod tests {
     fn what_may_not_be_cached_says_why() {
         for (extra, why) in [
             (doc! {"txnNumber": 1_i64}, Bypass::Transaction),
-            (doc! {"readConcern": {"level": "linearizable"}}, Bypass::ReadConcern),
-            (doc! {"readConcern": {"level": "majority"}}, Bypass::ReadConcern),
-            (doc! {"readConcern": {"afterClusterTime": 1}}, Bypass::ReadConcern),
-            (doc! {"$readPreference": {"mode": "nearest"}}, Bypass::ReadPreference),
+            (
+                doc! {"readConcern": {"level": "linearizable"}},
+                Bypass::ReadConcern,
+            ),
+            (
+                doc! {"readConcern": {"level": "majority"}},
+                Bypass::ReadConcern,
+            ),
+            (
+                doc! {"readConcern": {"afterClusterTime": 1}},
+                Bypass::ReadConcern,
+            ),
+            (
+                doc! {"$readPreference": {"mode": "nearest"}},
+                Bypass::ReadPreference,
+            ),
             (doc! {"tailable": true}, Bypass::CursorKind),
             (doc! {"frobnicate": true}, Bypass::UnknownField),
         ] {
             assert_eq!(key_for(0, find(extra.clone())), Err(why), "{extra}");
         }
-        assert_eq!(key_for(0, doc! {"count": "c", "$db": "d"}), Err(Bypass::NotCacheable));
+        assert_eq!(
+            key_for(0, doc! {"count": "c", "$db": "d"}),
+            Err(Bypass::NotCacheable)
+        );
     }
 
     #[test]
     fn volatile_operators_are_found_at_any_depth() {
-        let check = |filter: Document| check_find(&command(doc! {"find": "c", "filter": filter, "$db": "d"}));
+        let check = |filter: Document| {
+            check_find(&command(doc! {"find": "c", "filter": filter, "$db": "d"}))
+        };
         assert_eq!(check(doc! {"a": 1, "s": "$$ROOT"}), Ok(()));
         for filter in [
             doc! {"$where": "true"},
@@ -276,7 +352,13 @@ mod tests {
         ] {
             assert_eq!(check(filter.clone()), Err(Bypass::Volatile), "{filter}");
         }
-        assert_eq!(check_find(&command(doc! {"find": "system.views", "$db": "d"})), Err(Bypass::Namespace));
-        assert_eq!(check_find(&command(doc! {"find": "c", "$db": "admin"})), Err(Bypass::Namespace));
+        assert_eq!(
+            check_find(&command(doc! {"find": "system.views", "$db": "d"})),
+            Err(Bypass::Namespace)
+        );
+        assert_eq!(
+            check_find(&command(doc! {"find": "c", "$db": "admin"})),
+            Err(Bypass::Namespace)
+        );
     }
 }

@@ -66,21 +66,72 @@ impl Kind {
             "createIndexes" | "dropIndexes" | "deleteIndexes" | "reIndex" => Kind::IndexChange,
             "create" | "drop" | "collMod" | "convertToCapped" | "dropDatabase" => Kind::Definition,
             "renameCollection" => Kind::Rename,
-            "endSessions" | "startSession" | "refreshSessions" | "killSessions"
-            | "killAllSessions" | "killAllSessionsByPattern" | "killOp" | "ping"
-            | "configureFailPoint" | "getnonce" | "setParameter" | "profile" | "fsync"
-            | "logRotate" | "planCacheClear" | "planCacheSetFilter" | "planCacheClearFilters"
+            "endSessions"
+            | "startSession"
+            | "refreshSessions"
+            | "killSessions"
+            | "killAllSessions"
+            | "killAllSessionsByPattern"
+            | "killOp"
+            | "ping"
+            | "configureFailPoint"
+            | "getnonce"
+            | "setParameter"
+            | "profile"
+            | "fsync"
+            | "logRotate"
+            | "planCacheClear"
+            | "planCacheSetFilter"
+            | "planCacheClearFilters"
             | "abortReshardCollection" => Kind::Upkeep,
-            "count" | "distinct" | "listCollections" | "listIndexes" | "listDatabases"
-            | "explain" | "dbStats" | "dbstats" | "collStats" | "collstats" | "dataSize"
-            | "datasize" | "validate" | "buildInfo" | "buildinfo" | "serverStatus" | "hostInfo"
-            | "getParameter" | "getCmdLineOpts" | "connectionStatus" | "whatsmyuri"
-            | "currentOp" | "top" | "usersInfo" | "rolesInfo" | "getLog" | "features"
-            | "connPoolStats" | "replSetGetStatus" | "replSetGetConfig" | "dbHash" | "dbhash"
-            | "listCommands" | "lockInfo" | "getDefaultRWConcern" | "planCacheListFilters"
-            | "getShardMap" | "listShards" | "getShardVersion" | "isdbgrid" | "atlasVersion"
-            | "getFreeMonitoringStatus" | "filemd5" | "availableQueryOptions" | "dbCheck"
-            | "forceerror" | "getLastError" | "getlasterror" => Kind::Read,
+            "count"
+            | "distinct"
+            | "listCollections"
+            | "listIndexes"
+            | "listDatabases"
+            | "explain"
+            | "dbStats"
+            | "dbstats"
+            | "collStats"
+            | "collstats"
+            | "dataSize"
+            | "datasize"
+            | "validate"
+            | "buildInfo"
+            | "buildinfo"
+            | "serverStatus"
+            | "hostInfo"
+            | "getParameter"
+            | "getCmdLineOpts"
+            | "connectionStatus"
+            | "whatsmyuri"
+            | "currentOp"
+            | "top"
+            | "usersInfo"
+            | "rolesInfo"
+            | "getLog"
+            | "features"
+            | "connPoolStats"
+            | "replSetGetStatus"
+            | "replSetGetConfig"
+            | "dbHash"
+            | "dbhash"
+            | "listCommands"
+            | "lockInfo"
+            | "getDefaultRWConcern"
+            | "planCacheListFilters"
+            | "getShardMap"
+            | "listShards"
+            | "getShardVersion"
+            | "isdbgrid"
+            | "atlasVersion"
+            | "getFreeMonitoringStatus"
+            | "filemd5"
+            | "availableQueryOptions"
+            | "dbCheck"
+            | "forceerror"
+            | "getLastError"
+            | "getlasterror" => Kind::Read,
             _ => Kind::Unknown,
         }
     }
@@ -101,7 +152,15 @@ mod tests {
 
     #[test]
     fn a_name_that_is_not_in_the_table_is_unknown_and_may_write() {
-        for name in ["Find", "FIND", "find ", "frobnicate", "mapReduce", "applyOps", "createUser"] {
+        for name in [
+            "Find",
+            "FIND",
+            "find ",
+            "frobnicate",
+            "mapReduce",
+            "applyOps",
+            "createUser",
+        ] {
             assert_eq!(Kind::of(name), Kind::Unknown, "{name}");
             assert!(!Kind::of(name).never_writes());
         }
@@ -109,7 +168,15 @@ mod tests {
 
     #[test]
     fn writers_are_never_taken_for_reads() {
-        for name in ["insert", "update", "delete", "findAndModify", "bulkWrite", "create", "drop"] {
+        for name in [
+            "insert",
+            "update",
+            "delete",
+            "findAndModify",
+            "bulkWrite",
+            "create",
+            "drop",
+        ] {
             assert!(!Kind::of(name).never_writes(), "{name}");
         }
     }

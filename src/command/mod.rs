@@ -15,7 +15,7 @@ mod kind;
 mod parse;
 mod reply;
 
-pub use edit::{acknowledged, without_cluster_time, with_max_time};
+pub use edit::{acknowledged, with_max_time, without_cluster_time};
 pub use error_reply::{ErrorReply, codes, labels};
 pub use footprint::{Footprint, Namespace, footprint};
 pub use key::{Bypass, canonical_find, check_find};

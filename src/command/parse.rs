@@ -193,7 +193,9 @@ impl Command {
 
     fn slice(&self, span: Span) -> &[u8] {
         let start = span.start as usize;
-        self.body.get(start..start + span.len as usize).unwrap_or_default()
+        self.body
+            .get(start..start + span.len as usize)
+            .unwrap_or_default()
     }
 
     fn text(&self, span: Span) -> &str {
@@ -208,13 +210,18 @@ fn span_in(body: &Bytes, inner: &[u8]) -> Option<Span> {
     if end > body.len() {
         return None;
     }
-    Some(Span { start: u32::try_from(start).ok()?, len: u32::try_from(inner.len()).ok()? })
+    Some(Span {
+        start: u32::try_from(start).ok()?,
+        len: u32::try_from(inner.len()).ok()?,
+    })
 }
 
 /// Whether any stage of a pipeline is `$out` or `$merge`. A broken pipeline counts as one.
 fn pipeline_writes(stages: &[u8]) -> bool {
     for stage in doc::elements(stages) {
-        let Some(stage) = stage.ok().and_then(|s| s.as_document()) else { return true };
+        let Some(stage) = stage.ok().and_then(|s| s.as_document()) else {
+            return true;
+        };
         match doc::elements(stage).next() {
             Some(Ok(first)) if first.key != "$out" && first.key != "$merge" => {}
             _ => return true,
@@ -241,7 +248,10 @@ mod tests {
             "maxTimeMS": 20, "$db": "game", "$readPreference": {"mode": "secondary"},
         });
         assert_eq!(command.kind, Kind::Find);
-        assert_eq!((command.db(), command.collection()), ("game", Some("users")));
+        assert_eq!(
+            (command.db(), command.collection()),
+            ("game", Some("users"))
+        );
         assert_eq!(command.txn_number, Some(5));
         assert!(command.in_transaction && command.after_cluster_time);
         assert_eq!(command.read_concern_level(), Some("majority"));
@@ -254,7 +264,9 @@ mod tests {
         let plain = parse(doc! {"aggregate": "c", "pipeline": [{"$match": {}}], "$db": "d"});
         assert!(!plain.pipeline_writes);
         for stage in ["$out", "$merge"] {
-            let c = parse(doc! {"aggregate": "c", "pipeline": [{"$match": {}}, {stage: "x"}], "$db": "d"});
+            let c = parse(
+                doc! {"aggregate": "c", "pipeline": [{"$match": {}}, {stage: "x"}], "$db": "d"},
+            );
             assert!(c.pipeline_writes, "{stage}");
         }
         let broken = parse(doc! {"aggregate": "c", "pipeline": ["$out"], "$db": "d"});

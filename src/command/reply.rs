@@ -36,7 +36,9 @@ impl<'a> ReplyView<'a> {
     pub fn read(body: &'a [u8]) -> ReplyView<'a> {
         let mut view = ReplyView::default();
         for element in doc::elements(body) {
-            let Ok(element) = element else { return ReplyView::default() };
+            let Ok(element) = element else {
+                return ReplyView::default();
+            };
             match element.key {
                 "ok" => view.ok = element.as_f64() == Some(1.0),
                 "code" => view.code = element.as_i32(),
@@ -84,8 +86,15 @@ pub enum Effect {
 /// mongos reports timeouts and kills of writes that may still be running on a shard.
 pub fn effect(command: &Command, reply: &ReplyView<'_>, behind_mongos: bool) -> Effect {
     if !reply.ok {
-        let unsettled = behind_mongos && reply.code.is_some_and(|c| UNSETTLED_BEHIND_MONGOS.contains(&c));
-        return if unsettled { Effect::Unknown } else { Effect::Changed };
+        let unsettled = behind_mongos
+            && reply
+                .code
+                .is_some_and(|c| UNSETTLED_BEHIND_MONGOS.contains(&c));
+        return if unsettled {
+            Effect::Unknown
+        } else {
+            Effect::Changed
+        };
     }
     let nothing = match command.kind {
         _ if reply.write_errors || reply.upserted => false,
@@ -97,7 +106,11 @@ pub fn effect(command: &Command, reply: &ReplyView<'_>, behind_mongos: bool) -> 
         }),
         _ => false,
     };
-    if nothing { Effect::Unchanged } else { Effect::Changed }
+    if nothing {
+        Effect::Unchanged
+    } else {
+        Effect::Changed
+    }
 }
 
 /// Timeouts, kills and lost connections: HostUnreachable, HostNotFound, MaxTimeMSExpired,
@@ -120,32 +133,79 @@ mod tests {
 
     fn proves(name: &str, reply: Document, mongos: bool) -> Effect {
         let bytes = reply.to_vec().unwrap();
-        effect(&command(doc! {name: "c", "$db": "d"}), &ReplyView::read(&bytes), mongos)
+        effect(
+            &command(doc! {name: "c", "$db": "d"}),
+            &ReplyView::read(&bytes),
+            mongos,
+        )
     }
 
     #[test]
     fn only_a_clean_reply_without_effect_proves_that_nothing_changed() {
-        assert_eq!(proves("update", doc! {"n": 1, "nModified": 0, "ok": 1.0}, false), Effect::Unchanged);
-        assert_eq!(proves("update", doc! {"n": 1, "nModified": 1, "ok": 1.0}, false), Effect::Changed);
-        assert_eq!(proves("update", doc! {"n": 1, "nModified": 0, "upserted": [], "ok": 1.0}, false), Effect::Changed);
-        assert_eq!(proves("update", doc! {"n": 0, "nModified": 0, "writeErrors": [], "ok": 1.0}, false), Effect::Changed);
-        assert_eq!(proves("delete", doc! {"n": 0, "ok": 1.0}, false), Effect::Unchanged);
-        assert_eq!(proves("delete", doc! {"n": 2, "ok": 1.0}, false), Effect::Changed);
-        assert_eq!(proves("insert", doc! {"n": 0, "ok": 1.0}, false), Effect::Changed);
-        let missed = doc! {"lastErrorObject": {"n": 0, "updatedExisting": false}, "value": null, "ok": 1.0};
+        assert_eq!(
+            proves("update", doc! {"n": 1, "nModified": 0, "ok": 1.0}, false),
+            Effect::Unchanged
+        );
+        assert_eq!(
+            proves("update", doc! {"n": 1, "nModified": 1, "ok": 1.0}, false),
+            Effect::Changed
+        );
+        assert_eq!(
+            proves(
+                "update",
+                doc! {"n": 1, "nModified": 0, "upserted": [], "ok": 1.0},
+                false
+            ),
+            Effect::Changed
+        );
+        assert_eq!(
+            proves(
+                "update",
+                doc! {"n": 0, "nModified": 0, "writeErrors": [], "ok": 1.0},
+                false
+            ),
+            Effect::Changed
+        );
+        assert_eq!(
+            proves("delete", doc! {"n": 0, "ok": 1.0}, false),
+            Effect::Unchanged
+        );
+        assert_eq!(
+            proves("delete", doc! {"n": 2, "ok": 1.0}, false),
+            Effect::Changed
+        );
+        assert_eq!(
+            proves("insert", doc! {"n": 0, "ok": 1.0}, false),
+            Effect::Changed
+        );
+        let missed =
+            doc! {"lastErrorObject": {"n": 0, "updatedExisting": false}, "value": null, "ok": 1.0};
         assert_eq!(proves("findAndModify", missed, false), Effect::Unchanged);
     }
 
     #[test]
     fn an_error_never_proves_that_nothing_changed() {
-        assert_eq!(proves("update", doc! {"ok": 0.0, "code": 50}, false), Effect::Changed);
-        assert_eq!(proves("update", doc! {"ok": 0.0, "code": 50}, true), Effect::Unknown);
-        assert_eq!(proves("update", doc! {"ok": 0.0, "code": 9}, true), Effect::Changed);
+        assert_eq!(
+            proves("update", doc! {"ok": 0.0, "code": 50}, false),
+            Effect::Changed
+        );
+        assert_eq!(
+            proves("update", doc! {"ok": 0.0, "code": 50}, true),
+            Effect::Unknown
+        );
+        assert_eq!(
+            proves("update", doc! {"ok": 0.0, "code": 9}, true),
+            Effect::Changed
+        );
     }
 
     #[test]
     fn a_cursor_id_is_read_after_a_long_first_batch() {
-        let reply = doc! {"cursor": {"firstBatch": [{"a": 1}], "id": 99_i64, "ns": "d.c"}, "ok": 1.0};
-        assert_eq!(ReplyView::read(&reply.to_vec().unwrap()).cursor_id, Some(99));
+        let reply =
+            doc! {"cursor": {"firstBatch": [{"a": 1}], "id": 99_i64, "ns": "d.c"}, "ok": 1.0};
+        assert_eq!(
+            ReplyView::read(&reply.to_vec().unwrap()).cursor_id,
+            Some(99)
+        );
     }
 }

@@ -14,7 +14,10 @@ pub struct Sample {
 
 /// Reads both now.
 pub fn sample() -> Sample {
-    Sample { rss: rss(), limit: limit() }
+    Sample {
+        rss: rss(),
+        limit: limit(),
+    }
 }
 
 fn rss() -> Option<u64> {
@@ -27,7 +30,11 @@ fn rss() -> Option<u64> {
 fn limit() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = groups.lines().find_map(|l| l.strip_prefix("0::"))?;
-    let text = fs::read_to_string(format!("/sys/fs/cgroup{}/memory.max", path.trim_end_matches('/'))).ok()?;
+    let text = fs::read_to_string(format!(
+        "/sys/fs/cgroup{}/memory.max",
+        path.trim_end_matches('/')
+    ))
+    .ok()?;
     text.trim().parse().ok()
 }
 

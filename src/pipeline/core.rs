@@ -26,7 +26,11 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// A pipeline of `stages`, first one outermost.
-    pub fn new(stages: Vec<Box<dyn Stage>>, backend: Arc<dyn Backend>, fences: Arc<Fences>) -> Pipeline {
+    pub fn new(
+        stages: Vec<Box<dyn Stage>>,
+        backend: Arc<dyn Backend>,
+        fences: Arc<Fences>,
+    ) -> Pipeline {
         Pipeline {
             stages,
             backend,
@@ -146,7 +150,8 @@ impl Pipeline {
         if command.kind == Kind::Aggregate
             && let Some(id) = view.cursor_id.filter(|&id| id != 0)
         {
-            self.writing_cursors.insert(id, footprint(command, &request.msg));
+            self.writing_cursors
+                .insert(id, footprint(command, &request.msg));
         } else if command.kind == Kind::GetMore
             && !view.cursor_id.is_some_and(|id| id != 0)
             && let Some(id) = command.cursor_id()

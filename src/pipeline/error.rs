@@ -16,7 +16,9 @@ pub struct Failure {
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// No server could be reached, or the dial failed.
-    #[error("no connection to {server}: {reason}; check that it is up and that [upstream] uri is right")]
+    #[error(
+        "no connection to {server}: {reason}; check that it is up and that [upstream] uri is right"
+    )]
     Unreachable {
         /// Which server, in the operator's words (never shown a host name).
         server: &'static str,
@@ -53,7 +55,9 @@ pub enum Fault {
     #[error("the upstream connection was lost: {0}")]
     LinkLost(String),
     /// No authenticated link of this principal is left.
-    #[error("no authenticated upstream connection of this user is left; reconnect to authenticate again")]
+    #[error(
+        "no authenticated upstream connection of this user is left; reconnect to authenticate again"
+    )]
     PrincipalGone,
 }
 
@@ -65,7 +69,10 @@ impl Failure {
 
     /// The link broke after (part of) the request may have gone out.
     pub fn lost(reason: impl std::fmt::Display) -> Failure {
-        Failure { fault: Fault::LinkLost(reason.to_string()), sent: true }
+        Failure {
+            fault: Fault::LinkLost(reason.to_string()),
+            sent: true,
+        }
     }
 
     /// The error that the client gets: what a mongos would answer in the same place,
@@ -83,7 +90,9 @@ impl Failure {
             return error;
         }
         match command.kind {
-            Kind::Commit => error.label(labels::RETRYABLE_WRITE).label(labels::UNKNOWN_COMMIT),
+            Kind::Commit => error
+                .label(labels::RETRYABLE_WRITE)
+                .label(labels::UNKNOWN_COMMIT),
             Kind::Abort => error.label(labels::RETRYABLE_WRITE),
             _ if command.in_transaction => error.label(labels::TRANSIENT_TRANSACTION),
             _ if command.is_retryable_write() => error.label(labels::RETRYABLE_WRITE),

@@ -93,7 +93,10 @@ impl Fences {
     pub fn begin(self: &Arc<Self>, footprint: &Footprint) -> Fence {
         let scopes = self.scopes_of(footprint);
         self.raise(&scopes);
-        Fence { fences: Arc::clone(self), scopes }
+        Fence {
+            fences: Arc::clone(self),
+            scopes,
+        }
     }
 
     /// What a read depends on, if nothing of it is being written now.
@@ -101,17 +104,28 @@ impl Fences {
         let scopes = self.reads(reads);
         // `begun` first: a write that begins after this line will be seen by `unmet`.
         let begun = scopes.map(|s| self.scope(s).begun.load(SeqCst));
-        if scopes.iter().any(|&s| self.scope(s).in_flight.load(SeqCst) != 0) {
+        if scopes
+            .iter()
+            .any(|&s| self.scope(s).in_flight.load(SeqCst) != 0)
+        {
             return None;
         }
         let changed = scopes.map(|s| self.scope(s).changed.load(SeqCst));
-        Some(Stamp { scopes, begun, changed })
+        Some(Stamp {
+            scopes,
+            begun,
+            changed,
+        })
     }
 
     /// Whether no write that meets the read has begun since the stamp was taken:
     /// the condition for storing an answer.
     pub fn unmet(&self, stamp: &Stamp) -> bool {
-        stamp.scopes.iter().zip(stamp.begun).all(|(&s, begun)| self.scope(s).begun.load(SeqCst) == begun)
+        stamp
+            .scopes
+            .iter()
+            .zip(stamp.begun)
+            .all(|(&s, begun)| self.scope(s).begun.load(SeqCst) == begun)
     }
 
     /// Whether a stored answer may be served now.
@@ -193,9 +207,11 @@ impl Fences {
 
     fn reads(&self, reads: Reads<'_>) -> [u32; 3] {
         match reads {
-            Reads::Collection { db, collection } => {
-                [self.collection(db, collection), self.definitions(db), EVERYTHING]
-            }
+            Reads::Collection { db, collection } => [
+                self.collection(db, collection),
+                self.definitions(db),
+                EVERYTHING,
+            ],
             Reads::View { db } => [self.anything_in(db), EVERYTHING, EVERYTHING],
             Reads::Definitions { db } => [self.definitions(db), EVERYTHING, EVERYTHING],
         }
@@ -206,11 +222,17 @@ impl Fences {
             Footprint::Nothing => Vec::new(),
             Footprint::Namespaces(list) => list
                 .iter()
-                .flat_map(|ns| [self.collection(&ns.db, &ns.collection), self.anything_in(&ns.db)])
+                .flat_map(|ns| {
+                    [
+                        self.collection(&ns.db, &ns.collection),
+                        self.anything_in(&ns.db),
+                    ]
+                })
                 .collect(),
-            Footprint::Databases(list) => {
-                list.iter().flat_map(|db| [self.definitions(db), self.anything_in(db)]).collect()
-            }
+            Footprint::Databases(list) => list
+                .iter()
+                .flat_map(|db| [self.definitions(db), self.anything_in(db)])
+                .collect(),
             Footprint::Everything => vec![EVERYTHING],
         }
     }
@@ -268,7 +290,10 @@ impl Drop for Fence {
         if !self.scopes.is_empty() {
             let until = Instant::now() + self.fences.quarantine;
             let scopes = std::mem::take(&mut self.scopes);
-            self.fences.quarantined.lock().push(Quarantined { until, scopes });
+            self.fences
+                .quarantined
+                .lock()
+                .push(Quarantined { until, scopes });
         }
     }
 }
@@ -284,7 +309,10 @@ mod tests {
     use super::*;
     use crate::command::Namespace;
 
-    const USERS: Reads<'static> = Reads::Collection { db: "d", collection: "users" };
+    const USERS: Reads<'static> = Reads::Collection {
+        db: "d",
+        collection: "users",
+    };
 
     fn fences() -> Arc<Fences> {
         Fences::new(Duration::from_secs(90))
@@ -298,7 +326,12 @@ mod tests {
     fn a_write_in_flight_suspends_what_it_meets_and_nothing_else() {
         let f = fences();
         let users = f.open(USERS).unwrap();
-        let other = f.open(Reads::Collection { db: "e", collection: "other" }).unwrap();
+        let other = f
+            .open(Reads::Collection {
+                db: "e",
+                collection: "other",
+            })
+            .unwrap();
         let fence = f.begin(&on("users"));
         assert!(!f.valid(&users) && f.valid(&other));
         assert!(f.open(USERS).is_none());
@@ -312,7 +345,10 @@ mod tests {
         let users = f.open(USERS).unwrap();
         f.begin(&on("users")).settle(Effect::Unchanged);
         assert!(f.valid(&users));
-        assert!(!f.unmet(&users), "but an answer read meanwhile isn't stored");
+        assert!(
+            !f.unmet(&users),
+            "but an answer read meanwhile isn't stored"
+        );
     }
 
     #[test]
@@ -331,7 +367,8 @@ mod tests {
         f.begin(&on("users")).settle(Effect::Changed);
         assert!(!f.valid(&view));
         let view = f.open(Reads::View { db: "d" }).unwrap();
-        f.begin(&Footprint::Databases(vec!["d".into()])).settle(Effect::Changed);
+        f.begin(&Footprint::Databases(vec!["d".into()]))
+            .settle(Effect::Changed);
         assert!(!f.valid(&view));
     }
 
@@ -339,7 +376,8 @@ mod tests {
     fn a_definition_change_meets_every_collection_of_the_database() {
         let f = fences();
         let users = f.open(USERS).unwrap();
-        f.begin(&Footprint::Databases(vec!["d".into()])).settle(Effect::Changed);
+        f.begin(&Footprint::Databases(vec!["d".into()]))
+            .settle(Effect::Changed);
         assert!(!f.valid(&users));
     }
 
@@ -372,7 +410,10 @@ mod tests {
         let stamp = f.open(USERS).unwrap();
         drop(f.begin(&on("users")));
         f.flush(false);
-        assert!(f.open(USERS).is_none(), "an ordinary flush settles no write");
+        assert!(
+            f.open(USERS).is_none(),
+            "an ordinary flush settles no write"
+        );
         f.flush(true);
         assert!(f.open(USERS).is_some());
         assert!(!f.valid(&stamp) && !f.unmet(&stamp));
@@ -383,7 +424,10 @@ mod tests {
         let f = fences();
         let mut fence = f.begin(&on("users"));
         fence.widen(&on("items"));
-        let items = Reads::Collection { db: "d", collection: "items" };
+        let items = Reads::Collection {
+            db: "d",
+            collection: "items",
+        };
         assert!(f.open(USERS).is_none() && f.open(items).is_none());
         fence.settle(Effect::Changed);
         assert!(f.open(USERS).is_some() && f.open(items).is_some());

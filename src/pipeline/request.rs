@@ -23,8 +23,12 @@ pub struct Principal {
 }
 
 /// The principal of clients that haven't authenticated.
-pub static NO_PRINCIPAL: LazyLock<Arc<Principal>> =
-    LazyLock::new(|| Arc::new(Principal { id: 0, name: String::new() }));
+pub static NO_PRINCIPAL: LazyLock<Arc<Principal>> = LazyLock::new(|| {
+    Arc::new(Principal {
+        id: 0,
+        name: String::new(),
+    })
+});
 
 /// A command on its way to the server.
 #[derive(Debug)]
@@ -47,7 +51,14 @@ impl Request {
     /// A request from a message. A body that can't be read makes an opaque command.
     pub fn new(frame: Frame, msg: OpMsg, principal: Arc<Principal>) -> Request {
         let command = Command::parse(&msg).unwrap_or_else(Command::opaque);
-        Request { frame, msg, command, principal, received: Instant::now(), trail: Trail::default() }
+        Request {
+            frame,
+            msg,
+            command,
+            principal,
+            received: Instant::now(),
+            trail: Trail::default(),
+        }
     }
 
     /// A request of the proxy's own, in the name of the same principal.
@@ -61,7 +72,8 @@ impl Request {
     /// When the client's own `maxTimeMS` runs out.
     pub fn deadline(&self) -> Option<Instant> {
         let limit = self.command.max_time_ms.filter(|&ms| ms > 0)?;
-        self.received.checked_add(std::time::Duration::from_millis(limit))
+        self.received
+            .checked_add(std::time::Duration::from_millis(limit))
     }
 }
 
@@ -78,18 +90,27 @@ pub struct Reply {
 impl Reply {
     /// A reply from the server to this very request.
     pub fn from_server(frame: Frame) -> Reply {
-        Reply { frame, replayed: false }
+        Reply {
+            frame,
+            replayed: false,
+        }
     }
 
     /// A reply that was stored earlier.
     pub fn replayed(frame: Frame) -> Reply {
-        Reply { frame, replayed: true }
+        Reply {
+            frame,
+            replayed: true,
+        }
     }
 
     /// A reply document of the proxy's own.
     pub fn document(request: &Frame, document: &[u8]) -> Reply {
         let bytes = build::op_msg(0, request.header().request_id, 0, document);
-        Reply { frame: Frame { bytes }, replayed: false }
+        Reply {
+            frame: Frame { bytes },
+            replayed: false,
+        }
     }
 
     /// The reply document: the body section of an OP_MSG, or the only document of an OP_REPLY.
@@ -101,7 +122,9 @@ impl Reply {
             _ => return &[],
         };
         let rest = bytes.get(start..).unwrap_or_default();
-        let len = rest.first_chunk::<4>().map_or(0, |b| u32::from_le_bytes(*b) as usize);
+        let len = rest
+            .first_chunk::<4>()
+            .map_or(0, |b| u32::from_le_bytes(*b) as usize);
         rest.get(..len).unwrap_or_default()
     }
 }

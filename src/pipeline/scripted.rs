@@ -33,7 +33,10 @@ impl Scripted {
     /// A backend that answers with these documents in turn.
     pub fn replies(replies: impl IntoIterator<Item = bson::Document>) -> Scripted {
         let script = replies.into_iter().map(Step::Reply).collect();
-        Scripted { script: Mutex::new(script), asked: Mutex::default() }
+        Scripted {
+            script: Mutex::new(script),
+            asked: Mutex::default(),
+        }
     }
 
     /// Adds a step.
@@ -74,7 +77,9 @@ impl Backend for Scripted {
 /// If the document can't be encoded: only for tests.
 pub fn request(document: &bson::Document) -> Request {
     let body = Bytes::from(document.to_vec().expect("a document that encodes"));
-    let frame = Frame { bytes: build::op_msg(7, 0, 0, &body) };
+    let frame = Frame {
+        bytes: build::op_msg(7, 0, 0, &body),
+    };
     let msg = OpMsg::parse(&frame).expect("our own message parses");
     Request::new(frame, msg, NO_PRINCIPAL.clone())
 }

@@ -46,7 +46,13 @@ impl<'a> Next<'a> {
         'a: 'r,
     {
         match self.stages.split_first() {
-            Some((stage, rest)) => stage.call(request, Next { stages: rest, backend: self.backend }),
+            Some((stage, rest)) => stage.call(
+                request,
+                Next {
+                    stages: rest,
+                    backend: self.backend,
+                },
+            ),
             None => self.backend.call(request),
         }
     }

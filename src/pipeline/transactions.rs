@@ -30,12 +30,16 @@ struct Open {
 
 impl Transactions {
     pub(super) fn new() -> Transactions {
-        Transactions { sessions: Mutex::new(HashMap::new()) }
+        Transactions {
+            sessions: Mutex::new(HashMap::new()),
+        }
     }
 
     /// A statement is about to be sent: its footprint is fenced until the transaction ends.
     pub(super) fn statement(&self, fences: &Arc<Fences>, request: &Request, footprint: &Footprint) {
-        let Some((key, number)) = identify(request) else { return };
+        let Some((key, number)) = identify(request) else {
+            return;
+        };
         let mut sessions = self.sessions.lock();
         let open = sessions.entry(key).or_default();
         match open.iter_mut().find(|t| t.number == number) {
@@ -45,7 +49,11 @@ impl Transactions {
             }
             None => {
                 let fence = fences.begin(footprint);
-                open.push(Open { number, fence, last_used: Instant::now() });
+                open.push(Open {
+                    number,
+                    fence,
+                    last_used: Instant::now(),
+                });
             }
         }
     }
@@ -53,26 +61,35 @@ impl Transactions {
     /// The server has accepted something with this session's `txnNumber`: transactions
     /// of the session with a lower number are over.
     pub(super) fn accepted(&self, request: &Request) {
-        let Some((key, number)) = identify(request) else { return };
+        let Some((key, number)) = identify(request) else {
+            return;
+        };
         self.end_where(&key, |t| t.number < number);
     }
 
     /// Whether a transaction is known here (its statements went through this proxy).
     pub(super) fn knows(&self, request: &Request) -> bool {
         identify(request).is_some_and(|(key, number)| {
-            self.sessions.lock().get(&key).is_some_and(|o| o.iter().any(|t| t.number == number))
+            self.sessions
+                .lock()
+                .get(&key)
+                .is_some_and(|o| o.iter().any(|t| t.number == number))
         })
     }
 
     /// Commit or abort was answered: the transaction is over.
     pub(super) fn ended(&self, request: &Request) {
-        let Some((key, number)) = identify(request) else { return };
+        let Some((key, number)) = identify(request) else {
+            return;
+        };
         self.end_where(&key, |t| t.number <= number);
     }
 
     fn end_where(&self, key: &SessionKey, over: impl Fn(&Open) -> bool) {
         let mut sessions = self.sessions.lock();
-        let Some(open) = sessions.get_mut(key) else { return };
+        let Some(open) = sessions.get_mut(key) else {
+            return;
+        };
         let mut i = 0;
         while i < open.len() {
             if open.get(i).is_some_and(&over) {

@@ -61,9 +61,15 @@ impl Clients {
         let acceptor = tls::acceptor(&config.server.tls)?;
         let (listener, address) = listen(&config.server.listen).await?;
         let fences = Fences::new(config.cache.quarantine);
-        let cache = config.cache.enabled.then(|| Arc::new(Cache::new(&config.cache, Arc::clone(&fences))));
+        let cache = config
+            .cache
+            .enabled
+            .then(|| Arc::new(Cache::new(&config.cache, Arc::clone(&fences))));
         let upstream = Upstream::start(&config.upstream, Arc::clone(&fences)).await?;
-        let stages = Stages { cache: cache.clone() }.in_order();
+        let stages = Stages {
+            cache: cache.clone(),
+        }
+        .in_order();
         let backend: Arc<dyn Backend> = upstream.clone();
         let pipeline = Pipeline::new(stages, backend, fences);
         let (drain, draining) = watch::channel(false);
@@ -79,7 +85,11 @@ impl Clients {
         let workers = start_workers(&shared)?;
         tokio::spawn(accept(listener, workers, Arc::clone(&shared)));
         tokio::spawn(keep_house(Arc::downgrade(&shared)));
-        Ok(Clients { address, shared, drain })
+        Ok(Clients {
+            address,
+            shared,
+            drain,
+        })
     }
 
     /// Stops accepting, lets every request that has begun get its reply, and returns
@@ -102,9 +112,15 @@ impl Drop for Clients {
 }
 
 async fn listen(at: &HostPort) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |reason| StartError::Listen { address: at.to_string(), reason };
+    let failed = |reason| StartError::Listen {
+        address: at.to_string(),
+        reason,
+    };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in tokio::net::lookup_host((at.host.as_str(), at.port)).await.map_err(failed)? {
+    for address in tokio::net::lookup_host((at.host.as_str(), at.port))
+        .await
+        .map_err(failed)?
+    {
         let bound = (|| {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
             socket.set_reuse_address(true)?;
@@ -131,7 +147,9 @@ fn start_workers(shared: &Arc<Shared>) -> Result<Vec<Handover>, StartError> {
         0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
         n => n,
     };
-    (0..threads).map(|home| start_worker(home, shared)).collect()
+    (0..threads)
+        .map(|home| start_worker(home, shared))
+        .collect()
 }
 
 fn start_worker(home: usize, shared: &Arc<Shared>) -> Result<Handover, StartError> {
@@ -210,9 +228,11 @@ async fn accept(listener: TcpListener, workers: Vec<Handover>, shared: Arc<Share
         let handed = socket
             .set_nodelay(true)
             .and_then(|()| socket.into_std())
-            .is_ok_and(|socket| match workers.get(turn.fetch_add(1, Ordering::Relaxed) % workers.len().max(1)) {
-                Some(worker) => worker.send((socket, id)).is_ok(),
-                None => false,
+            .is_ok_and(|socket| {
+                match workers.get(turn.fetch_add(1, Ordering::Relaxed) % workers.len().max(1)) {
+                    Some(worker) => worker.send((socket, id)).is_ok(),
+                    None => false,
+                }
             });
         if handed {
             std::mem::forget(entered);
@@ -224,8 +244,12 @@ async fn accept(listener: TcpListener, workers: Vec<Handover>, shared: Arc<Share
 async fn keep_house(shared: std::sync::Weak<Shared>) {
     loop {
         sleep(std::time::Duration::from_secs(1)).await;
-        let Some(shared) = shared.upgrade() else { return };
-        shared.pipeline.set_behind_mongos(shared.upstream.deployment() == Deployment::Sharded);
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        shared
+            .pipeline
+            .set_behind_mongos(shared.upstream.deployment() == Deployment::Sharded);
         shared.pipeline.sweep();
         shared.upstream.sweep();
     }

@@ -30,21 +30,36 @@ pub(super) async fn step(connection: &mut Connection, request: &Request) -> Resu
 }
 
 async fn start(connection: &mut Connection, request: &Request) -> Result<Reply, ErrorReply> {
-    let mechanism = doc::find(request.command.body(), "mechanism").and_then(|m| m.as_str()).unwrap_or_default();
+    let mechanism = doc::find(request.command.body(), "mechanism")
+        .and_then(|m| m.as_str())
+        .unwrap_or_default();
     if mechanism == "MONGODB-X509" {
-        return Err(ErrorReply::new(codes::AUTHENTICATION_FAILED, "X.509 authentication can't be relayed"));
+        return Err(ErrorReply::new(
+            codes::AUTHENTICATION_FAILED,
+            "X.509 authentication can't be relayed",
+        ));
     }
-    let opened = connection.shared.upstream.open_auth(&[], mechanism.to_owned()).await;
+    let opened = connection
+        .shared
+        .upstream
+        .open_auth(&[], mechanism.to_owned())
+        .await;
     connection.auth = Some(opened.map_err(|failure| failure.reply(&request.command))?);
     exchange(connection, request).await
 }
 
 async fn exchange(connection: &mut Connection, request: &Request) -> Result<Reply, ErrorReply> {
     let Some(mut auth) = connection.auth.take() else {
-        return Err(ErrorReply::new(codes::PROTOCOL_ERROR, "no SASL conversation is under way; begin with saslStart"));
+        return Err(ErrorReply::new(
+            codes::PROTOCOL_ERROR,
+            "no SASL conversation is under way; begin with saslStart",
+        ));
     };
     let frame = auth.exchange(&request.frame).await.map_err(|error| {
-        ErrorReply::new(codes::HOST_UNREACHABLE, format!("the upstream connection was lost: {error}"))
+        ErrorReply::new(
+            codes::HOST_UNREACHABLE,
+            format!("the upstream connection was lost: {error}"),
+        )
     })?;
     let reply = Reply::from_server(frame);
     let view = ReplyView::read(reply.body());

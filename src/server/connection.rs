@@ -61,7 +61,10 @@ pub(super) enum Close {
 
 /// Serves a client until it leaves.
 pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
-    let local = socket.local_addr().map(|a| a.to_string()).unwrap_or_default();
+    let local = socket
+        .local_addr()
+        .map(|a| a.to_string())
+        .unwrap_or_default();
     let sock = match &shared.tls {
         None => Sock::Plain(socket),
         Some(acceptor) => match timeout(TLS_HANDSHAKE, acceptor.accept(socket)).await {
@@ -147,7 +150,9 @@ impl Connection {
         self.shared.clients.request();
         self.compressor = None;
         let frame = if frame.op_code() == op_code::OP_COMPRESSED {
-            let id = OpCompressed::parse(&frame).map_err(WireError::from)?.compressor_id;
+            let id = OpCompressed::parse(&frame)
+                .map_err(WireError::from)?
+                .compressor_id;
             self.compressor = Compressor::from_id(id);
             let max = self.shared.config.server.max_message_size.as_usize();
             op_compressed::decompress(&frame, max).map_err(WireError::from)?
@@ -201,7 +206,12 @@ impl Connection {
 
     fn disguised(&self, request: &Request, reply: Reply) -> Reply {
         if disguise::may_name_servers(request, &reply) {
-            return disguise::disguise(request, reply, &self.shared.upstream.addresses(), &self.advertised());
+            return disguise::disguise(
+                request,
+                reply,
+                &self.shared.upstream.addresses(),
+                &self.advertised(),
+            );
         }
         reply
     }
@@ -222,7 +232,9 @@ impl Connection {
 /// Room for more of a message that has begun: never much more than has come already.
 fn reserve(buf: &mut BytesMut) {
     let claimed = buf.first_chunk::<4>().map_or(0, |b| i32::from_le_bytes(*b));
-    let missing = usize::try_from(claimed).unwrap_or(0).saturating_sub(buf.len());
+    let missing = usize::try_from(claimed)
+        .unwrap_or(0)
+        .saturating_sub(buf.len());
     buf.reserve(missing.clamp(MIN_READ, buf.len().max(LARGE_STEP)));
 }
 

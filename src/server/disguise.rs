@@ -10,21 +10,36 @@ use crate::wire::doc::{self, Element};
 use crate::wire::{Frame, build};
 
 /// Replaces `addresses` in `reply` by `advertised`. To be asked first: [`may_name_servers`].
-pub(super) fn disguise(request: &Request, reply: Reply, addresses: &[String], advertised: &str) -> Reply {
+pub(super) fn disguise(
+    request: &Request,
+    reply: Reply,
+    addresses: &[String],
+    advertised: &str,
+) -> Reply {
     let body = reply.body();
     let reports = REPORTS.contains(&request.command.name());
-    let mask = Mask { addresses, advertised };
-    let Some(document) = mask.document(body, reports, 0) else { return reply };
+    let mask = Mask {
+        addresses,
+        advertised,
+    };
+    let Some(document) = mask.document(body, reports, 0) else {
+        return reply;
+    };
     let header = reply.frame.header();
     let bytes = build::op_msg(header.request_id, header.response_to, 0, &document);
-    Reply { frame: Frame { bytes }, ..reply }
+    Reply {
+        frame: Frame { bytes },
+        ..reply
+    }
 }
 
 /// Whether the reply may name servers: it answers a command that reports on them, or is an error.
 /// Cheap, for it runs on every reply from a server.
 pub(super) fn may_name_servers(request: &Request, reply: &Reply) -> bool {
     let kind = request.command.kind;
-    if matches!(kind, Kind::Read | Kind::Unknown | Kind::Upkeep) && REPORTS.contains(&request.command.name()) {
+    if matches!(kind, Kind::Read | Kind::Unknown | Kind::Upkeep)
+        && REPORTS.contains(&request.command.name())
+    {
         return true;
     }
     // A successful reply ends soon after it says so; an error is short.
@@ -46,7 +61,13 @@ impl Mask<'_> {
         Some(out.finish())
     }
 
-    fn element(&self, element: &Element<'_>, reports: bool, depth: u32, out: &mut DocBuf) -> Option<()> {
+    fn element(
+        &self,
+        element: &Element<'_>,
+        reports: bool,
+        depth: u32,
+        out: &mut DocBuf,
+    ) -> Option<()> {
         let key = self.text(element.key);
         let inner = element.as_document().or(element.as_array());
         match (inner, element.as_str()) {
@@ -73,7 +94,10 @@ impl Mask<'_> {
 
     /// `explain` says which machine it ran on.
     fn server_info(&self, info: &[u8]) -> Option<Vec<u8>> {
-        let (host, port) = self.advertised.rsplit_once(':').unwrap_or((self.advertised, "0"));
+        let (host, port) = self
+            .advertised
+            .rsplit_once(':')
+            .unwrap_or((self.advertised, "0"));
         let mut out = DocBuf::with_capacity(info.len());
         for element in doc::elements(info) {
             let element = element.ok()?;
@@ -99,8 +123,19 @@ impl Mask<'_> {
 
 /// Commands whose answers name servers.
 const REPORTS: [&str; 13] = [
-    "replSetGetStatus", "replSetGetConfig", "serverStatus", "getCmdLineOpts", "connPoolStats", "explain", "currentOp",
-    "listShards", "getShardMap", "hostInfo", "getLog", "buildInfo", "shardConnPoolStats",
+    "replSetGetStatus",
+    "replSetGetConfig",
+    "serverStatus",
+    "getCmdLineOpts",
+    "connPoolStats",
+    "explain",
+    "currentOp",
+    "listShards",
+    "getShardMap",
+    "hostInfo",
+    "getLog",
+    "buildInfo",
+    "shardConnPoolStats",
 ];
 const MAX_DEPTH: u32 = 100;
 const LONGEST_ERROR: usize = 64 * 1024;
@@ -115,26 +150,42 @@ mod tests {
     fn run(command: Document, reply: Document) -> Document {
         let request = request(&command);
         let reply = Reply::document(&request.frame, &reply.to_vec().unwrap());
-        let out = disguise(&request, reply, &["db1.example:27017".to_owned()], "proxy:1");
+        let out = disguise(
+            &request,
+            reply,
+            &["db1.example:27017".to_owned()],
+            "proxy:1",
+        );
         Document::from_reader(&mut out.body()).unwrap()
     }
 
     #[test]
     fn reports_and_errors_name_the_proxy() {
-        let status = doc! {"members": [{"name": "db1.example:27017", "n": 1}], "host": "db1", "ok": 1.0};
+        let status =
+            doc! {"members": [{"name": "db1.example:27017", "n": 1}], "host": "db1", "ok": 1.0};
         let masked = run(doc! {"replSetGetStatus": 1, "$db": "admin"}, status);
-        assert_eq!(masked, doc! {"members": [{"name": "proxy:1", "n": 1}], "host": "proxy:1", "ok": 1.0});
+        assert_eq!(
+            masked,
+            doc! {"members": [{"name": "proxy:1", "n": 1}], "host": "proxy:1", "ok": 1.0}
+        );
         let error = doc! {"ok": 0.0, "errmsg": "not primary; try db1.example:27017", "code": 10107};
         let masked = run(doc! {"find": "c", "$db": "d"}, error);
-        assert_eq!(masked.get_str("errmsg").ok(), Some("not primary; try proxy:1"));
+        assert_eq!(
+            masked.get_str("errmsg").ok(),
+            Some("not primary; try proxy:1")
+        );
         let plan = doc! {"serverInfo": {"host": "db1", "port": 27017, "version": "6"}, "ok": 1.0};
         let masked = run(doc! {"explain": {}, "$db": "d"}, plan);
-        assert_eq!(masked, doc! {"serverInfo": {"host": "proxy", "port": 1, "version": "6"}, "ok": 1.0});
+        assert_eq!(
+            masked,
+            doc! {"serverInfo": {"host": "proxy", "port": 1, "version": "6"}, "ok": 1.0}
+        );
     }
 
     #[test]
     fn documents_of_users_are_not_touched() {
-        let found = doc! {"cursor": {"firstBatch": [{"url": "db1.example:27017"}], "id": 0_i64}, "ok": 1.0};
+        let found =
+            doc! {"cursor": {"firstBatch": [{"url": "db1.example:27017"}], "id": 0_i64}, "ok": 1.0};
         let request = request(&doc! {"find": "c", "$db": "d"});
         let reply = Reply::document(&request.frame, &found.to_vec().unwrap());
         assert!(!may_name_servers(&request, &reply));

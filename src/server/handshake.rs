@@ -62,7 +62,14 @@ fn build(connection: &Connection, command: &Command, face: &Hello, posture: Post
     }
     match posture {
         Posture::Mongos => {
-            reply.append_bool(if modern { "isWritablePrimary" } else { "ismaster" }, true);
+            reply.append_bool(
+                if modern {
+                    "isWritablePrimary"
+                } else {
+                    "ismaster"
+                },
+                true,
+            );
             reply.append_str("msg", "isdbgrid");
         }
         Posture::ReplicaSet => {
@@ -76,7 +83,14 @@ fn build(connection: &Connection, command: &Command, face: &Hello, posture: Post
                     reply.append_raw(element.raw);
                 }
             }
-            reply.append_bool(if modern { "isWritablePrimary" } else { "ismaster" }, true);
+            reply.append_bool(
+                if modern {
+                    "isWritablePrimary"
+                } else {
+                    "ismaster"
+                },
+                true,
+            );
             reply.append_bool("secondary", false);
             reply.append_str("primary", &advertised);
             reply.append_str("me", &advertised);
@@ -85,7 +99,14 @@ fn build(connection: &Connection, command: &Command, face: &Hello, posture: Post
             }
         }
         Posture::Standalone | Posture::Auto => {
-            reply.append_bool(if modern { "isWritablePrimary" } else { "ismaster" }, true);
+            reply.append_bool(
+                if modern {
+                    "isWritablePrimary"
+                } else {
+                    "ismaster"
+                },
+                true,
+            );
         }
     }
     let max_message = i32::try_from(config.max_message_size.as_u64()).unwrap_or(i32::MAX);
@@ -105,13 +126,28 @@ fn build(connection: &Connection, command: &Command, face: &Hello, posture: Post
             }
         }
     }
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    reply.append_date("localTime", i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
-    reply.append_i32("connectionId", i32::try_from(connection.id & 0x7fff_ffff).unwrap_or(i32::MAX));
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    reply.append_date(
+        "localTime",
+        i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
+    );
+    reply.append_i32(
+        "connectionId",
+        i32::try_from(connection.id & 0x7fff_ffff).unwrap_or(i32::MAX),
+    );
     let asked = doc::find(command.body(), "compression").and_then(|e| e.as_array());
-    let asked: Vec<&str> = asked.into_iter().flat_map(doc::elements).flatten().filter_map(|e| e.as_str()).collect();
-    let accepted: Vec<&str> =
-        asked.into_iter().filter(|name| config.compressors.iter().any(|c| c.name() == *name)).collect();
+    let asked: Vec<&str> = asked
+        .into_iter()
+        .flat_map(doc::elements)
+        .flatten()
+        .filter_map(|e| e.as_str())
+        .collect();
+    let accepted: Vec<&str> = asked
+        .into_iter()
+        .filter(|name| config.compressors.iter().any(|c| c.name() == *name))
+        .collect();
     if !accepted.is_empty() {
         reply.append_strs("compression", &accepted);
     }
@@ -121,7 +157,10 @@ fn build(connection: &Connection, command: &Command, face: &Hello, posture: Post
 /// Relays `speculativeAuthenticate` and `saslSupportedMechs` over a fresh link, and keeps
 /// that link for the rest of the conversation. Returns that link's hello reply. If it
 /// can't be done the client authenticates in the ordinary way, and is told why there.
-async fn relay_authentication(connection: &mut Connection, command: &Command) -> Option<bytes::Bytes> {
+async fn relay_authentication(
+    connection: &mut Connection,
+    command: &Command,
+) -> Option<bytes::Bytes> {
     let speculative = doc::find(command.body(), "speculativeAuthenticate");
     let mechanisms = doc::find(command.body(), "saslSupportedMechs");
     let first_step = speculative.and_then(|e| e.as_document());
@@ -140,7 +179,11 @@ async fn relay_authentication(connection: &mut Connection, command: &Command) ->
     if extra.is_empty() {
         return None;
     }
-    let opened = connection.shared.upstream.open_auth(&extra, mechanism.clone().unwrap_or_default()).await;
+    let opened = connection
+        .shared
+        .upstream
+        .open_auth(&extra, mechanism.clone().unwrap_or_default())
+        .await;
     let auth = match opened {
         Ok(auth) => auth,
         Err(failure) => {
@@ -178,10 +221,35 @@ pub(super) async fn adopt(connection: &mut Connection, auth: AuthLink) {
 
 /// Fields that the proxy sets itself, or that never reach a client.
 const OURS: [&str; 29] = [
-    "helloOk", "ismaster", "isWritablePrimary", "secondary", "msg", "hosts", "passives", "arbiters", "primary", "me",
-    "setName", "setVersion", "electionId", "topologyVersion", "lastWrite", "tags", "hidden", "passive", "arbiterOnly",
-    "isreplicaset", "localTime", "connectionId", "compression", "saslSupportedMechs", "speculativeAuthenticate",
-    "serviceId", "ok", "$clusterTime", "operationTime",
+    "helloOk",
+    "ismaster",
+    "isWritablePrimary",
+    "secondary",
+    "msg",
+    "hosts",
+    "passives",
+    "arbiters",
+    "primary",
+    "me",
+    "setName",
+    "setVersion",
+    "electionId",
+    "topologyVersion",
+    "lastWrite",
+    "tags",
+    "hidden",
+    "passive",
+    "arbiterOnly",
+    "isreplicaset",
+    "localTime",
+    "connectionId",
+    "compression",
+    "saslSupportedMechs",
+    "speculativeAuthenticate",
+    "serviceId",
+    "ok",
+    "$clusterTime",
+    "operationTime",
 ];
 
 /// The newest wire version that this proxy was written for (MongoDB 8.2).

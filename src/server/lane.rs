@@ -9,12 +9,19 @@ use crate::wire::Frame;
 use crate::wire::op_msg::MORE_TO_COME;
 
 /// An exhaust cursor: one request, replies until one comes without `moreToCome`.
-pub(super) async fn exhaust(connection: &mut Connection, mut request: Request) -> Result<(), Close> {
+pub(super) async fn exhaust(
+    connection: &mut Connection,
+    mut request: Request,
+) -> Result<(), Close> {
     let fence = connection.shared.pipeline.fence_lane(&mut request);
     match stream(connection, &mut request).await {
         Ok(last) => {
             if let Some(fence) = fence {
-                fence.settle(effect(&request.command, &ReplyView::read(last.body()), true));
+                fence.settle(effect(
+                    &request.command,
+                    &ReplyView::read(last.body()),
+                    true,
+                ));
             }
             Ok(())
         }
@@ -31,7 +38,9 @@ pub(super) async fn exhaust(connection: &mut Connection, mut request: Request) -
             if let Some(previous) = begun {
                 // In the middle of a stream, a reply answers the one before it.
                 let id = previous.frame.request_id();
-                reply.frame = Frame { bytes: crate::wire::build::op_msg(id.wrapping_add(1), id, 0, &error) };
+                reply.frame = Frame {
+                    bytes: crate::wire::build::op_msg(id.wrapping_add(1), id, 0, &error),
+                };
             }
             connection.write(&request.frame, &reply).await
         }
@@ -46,20 +55,36 @@ enum Broken {
 async fn stream(connection: &mut Connection, request: &mut Request) -> Result<Reply, Broken> {
     let shared = std::sync::Arc::clone(&connection.shared);
     let upstream = &shared.upstream;
-    let mut lease = upstream.open_lane(request).await.map_err(|f| Broken::Upstream(f, None))?;
+    let mut lease = upstream
+        .open_lane(request)
+        .await
+        .map_err(|f| Broken::Upstream(f, None))?;
     let lost = |e: &dyn std::fmt::Display| Failure::lost(e);
-    let Some(link) = lease.link() else { return Err(Broken::Upstream(lost(&"closed"), None)) };
-    link.send(&request.frame, true).await.map_err(|e| Broken::Upstream(lost(&e), None))?;
+    let Some(link) = lease.link() else {
+        return Err(Broken::Upstream(lost(&"closed"), None));
+    };
+    link.send(&request.frame, true)
+        .await
+        .map_err(|e| Broken::Upstream(lost(&e), None))?;
     let mut previous: Option<Reply> = None;
     loop {
-        let Some(link) = lease.link() else { return Err(Broken::Upstream(lost(&"closed"), previous)) };
+        let Some(link) = lease.link() else {
+            return Err(Broken::Upstream(lost(&"closed"), previous));
+        };
         let frame = match link.receive().await {
             Ok(frame) => frame,
             Err(error) => return Err(Broken::Upstream(lost(&error), previous)),
         };
         let reply = Reply::from_server(frame);
-        connection.write(&request.frame, &reply).await.map_err(Broken::Client)?;
-        let flags = reply.frame.body().first_chunk::<4>().map_or(0, |b| u32::from_le_bytes(*b));
+        connection
+            .write(&request.frame, &reply)
+            .await
+            .map_err(Broken::Client)?;
+        let flags = reply
+            .frame
+            .body()
+            .first_chunk::<4>()
+            .map_or(0, |b| u32::from_le_bytes(*b));
         if flags & MORE_TO_COME == 0 {
             let server = link.server();
             lease.done();
@@ -78,8 +103,13 @@ pub(super) async fn unknown_opcode(connection: &mut Connection, frame: Frame) ->
         "unknown opcode: relayed over a link of its own");
     let shared = std::sync::Arc::clone(&connection.shared);
     // Without a link there's no reply that would mean anything for this opcode.
-    let Ok(auth) = shared.upstream.open_auth(&[], String::new()).await else { return Err(Close::Ended) };
-    let fence = shared.pipeline.fences().begin(&crate::command::Footprint::Everything);
+    let Ok(auth) = shared.upstream.open_auth(&[], String::new()).await else {
+        return Err(Close::Ended);
+    };
+    let fence = shared
+        .pipeline
+        .fences()
+        .begin(&crate::command::Footprint::Everything);
     let mut raw = auth.into_sock();
     let relayed = async {
         tokio::io::AsyncWriteExt::write_all(&mut raw, &frame.bytes).await?;

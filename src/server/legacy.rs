@@ -16,11 +16,15 @@ pub(super) async fn op_query(connection: &mut Connection, frame: Frame) -> Resul
     let query = OpQuery::parse(&frame).map_err(WireError::from)?;
     let command = Command::parse_body(&query.query);
     let (flags, document) = match &command {
-        Some(command) if query.is_command() && command.kind == Kind::Hello => {
-            (AWAIT_CAPABLE, Bytes::from(handshake::answer(connection, command).await))
-        }
+        Some(command) if query.is_command() && command.kind == Kind::Hello => (
+            AWAIT_CAPABLE,
+            Bytes::from(handshake::answer(connection, command).await),
+        ),
         Some(command) if query.is_command() => {
-            let text = format!("Unsupported OP_QUERY command: {}. Use OP_MSG: the client driver may require an upgrade", command.name());
+            let text = format!(
+                "Unsupported OP_QUERY command: {}. Use OP_MSG: the client driver may require an upgrade",
+                command.name()
+            );
             (AWAIT_CAPABLE, ErrorReply::new(UNSUPPORTED, text).document())
         }
         _ => {

@@ -15,17 +15,18 @@ pub(super) fn acceptor(config: &config::ServerTls) -> Result<Option<TlsAcceptor>
     if config.mode == config::ServerTlsMode::Off {
         return Ok(None);
     }
-    let (Some(certificate), Some(key)) =
-        (config.certificate.as_deref(), config.key.as_deref().or(config.certificate.as_deref()))
-    else {
+    let (Some(certificate), Some(key)) = (
+        config.certificate.as_deref(),
+        config.key.as_deref().or(config.certificate.as_deref()),
+    ) else {
         return Err(TlsError::File {
             path: "server.tls.certificate".to_owned(),
             reason: "needed when server.tls.mode is \"on\"".to_owned(),
         });
     };
     let provider = Arc::new(ring::default_provider());
-    let builder =
-        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
     let builder = match &config.client_ca {
         Some(path) => {
             let roots = Arc::new(read_roots(path)?);

@@ -15,14 +15,20 @@ impl Connection {
         let original = reply.frame.header();
         let header = if reply.replayed || original.request_id == 0 {
             self.next_id = self.next_id.wrapping_add(1);
-            Header { request_id: self.next_id, response_to: request.request_id(), ..original }
+            Header {
+                request_id: self.next_id,
+                response_to: request.request_id(),
+                ..original
+            }
         } else {
             original
         };
         if let Some(compressor) = self.compressor {
             let mut bytes = reply.frame.bytes.to_vec();
             crate::wire::patch_ids(&mut bytes, header.request_id, header.response_to);
-            let whole = Frame { bytes: bytes.into() };
+            let whole = Frame {
+                bytes: bytes.into(),
+            };
             let compressed = op_compressed::compress(&whole, compressor, LEVEL).unwrap_or(whole);
             self.sock.write_all(&compressed.bytes).await?;
         } else if header == original {

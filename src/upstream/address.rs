@@ -28,7 +28,10 @@ impl Address {
             Some(port) => port.parse().ok().filter(|&p| p != 0)?,
             None => 27017,
         };
-        (!host.is_empty()).then(|| Address { host: host.to_ascii_lowercase(), port })
+        (!host.is_empty()).then(|| Address {
+            host: host.to_ascii_lowercase(),
+            port,
+        })
     }
 }
 
@@ -48,7 +51,11 @@ mod tests {
 
     #[test]
     fn host_port_and_ipv6_are_read_and_printed_back() {
-        for (text, printed) in [("A.example:5", "a.example:5"), ("h", "h:27017"), ("[::1]:7", "[::1]:7")] {
+        for (text, printed) in [
+            ("A.example:5", "a.example:5"),
+            ("h", "h:27017"),
+            ("[::1]:7", "[::1]:7"),
+        ] {
             assert_eq!(Address::parse(text).unwrap().to_string(), printed);
         }
         assert!(Address::parse("h:0").is_none() && Address::parse(":1").is_none());

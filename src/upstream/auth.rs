@@ -85,7 +85,8 @@ impl Principals {
 
     /// Forgets those that nobody holds.
     pub fn sweep(&self) {
-        self.by_name.retain(|_, principal| principal.strong_count() > 0);
+        self.by_name
+            .retain(|_, principal| principal.strong_count() > 0);
     }
 }
 

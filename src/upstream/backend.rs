@@ -18,7 +18,8 @@ use super::topology::{Deployment, ServerStatus, Settings, Topology};
 use crate::command::{Kind, ReplyView, with_max_time};
 use crate::config;
 use crate::pipeline::{
-    Backend, BoxFuture, Decision, Failure, Fault, Fences, NO_PRINCIPAL, Outcome, Principal, Reply, Request,
+    Backend, BoxFuture, Decision, Failure, Fault, Fences, NO_PRINCIPAL, Outcome, Principal, Reply,
+    Request,
 };
 use crate::wire::frame::Frame;
 
@@ -33,7 +34,10 @@ pub struct Upstream {
 
 impl Upstream {
     /// Resolves the connection string and begins to watch the servers.
-    pub async fn start(config: &config::Upstream, fences: Arc<Fences>) -> Result<Arc<Upstream>, SeedError> {
+    pub async fn start(
+        config: &config::Upstream,
+        fences: Arc<Fences>,
+    ) -> Result<Arc<Upstream>, SeedError> {
         let seeds = Seeds::resolve(config).await?;
         let dialer = Arc::new(Dialer {
             tls: seeds.tls,
@@ -48,8 +52,18 @@ impl Upstream {
             failover_wait: config.failover_wait,
         };
         let topology = Topology::start(&seeds.addresses, settings, Arc::clone(&dialer), fences);
-        let pool = Pool::new(config.max_links, config.wait_timeout, config.link_idle_timeout);
-        let upstream = Upstream { topology, pool, pins: Pins::default(), dialer, principals: Principals::default() };
+        let pool = Pool::new(
+            config.max_links,
+            config.wait_timeout,
+            config.link_idle_timeout,
+        );
+        let upstream = Upstream {
+            topology,
+            pool,
+            pins: Pins::default(),
+            dialer,
+            principals: Principals::default(),
+        };
         Ok(Arc::new(upstream))
     }
 
@@ -95,8 +109,16 @@ impl Upstream {
     /// client's own hello that are relayed.
     pub async fn open_auth(&self, extra: &[&[u8]], mechanism: String) -> Result<AuthLink, Failure> {
         let server = self.topology.select(&ReadPreference::primary()).await?;
-        let (link, hello) = self.dialer.dial(&server, home(), extra).await.inspect_err(|_| server.suspect())?;
-        Ok(AuthLink { link, hello, mechanism })
+        let (link, hello) = self
+            .dialer
+            .dial(&server, home(), extra)
+            .await
+            .inspect_err(|_| server.suspect())?;
+        Ok(AuthLink {
+            link,
+            hello,
+            mechanism,
+        })
     }
 
     /// The conversation is done: asks the server who this is, and shares the link among
@@ -153,12 +175,17 @@ impl Upstream {
             _ => ReadPreference::primary(),
         };
         let server = self.topology.select(&wanted).await?;
-        if request.principal.id != 0 && wanted.mode != Mode::Primary && !self.pool.has_links(&server, &request.principal)
+        if request.principal.id != 0
+            && wanted.mode != Mode::Primary
+            && !self.pool.has_links(&server, &request.principal)
         {
             // This user has proved itself to the primary only, and nobody else can do it for it.
             return self.topology.select(&ReadPreference::primary()).await;
         }
-        if command.in_transaction && self.deployment() == Deployment::Sharded && self.topology.len() > 1 {
+        if command.in_transaction
+            && self.deployment() == Deployment::Sharded
+            && self.topology.len() > 1
+        {
             self.pins.pin_transaction(command, &server);
         }
         Ok(server)
@@ -166,16 +193,23 @@ impl Upstream {
 
     /// A link to `server`, dialled if there is room, waited for if not.
     async fn lease(&self, request: &mut Request, server: &Arc<Server>) -> Result<Lease, Failure> {
-        let (checkout, queued) =
-            self.pool.checkout(server, &request.principal, request.deadline()).await?;
+        let (checkout, queued) = self
+            .pool
+            .checkout(server, &request.principal, request.deadline())
+            .await?;
         if queued {
             request.trail.note(Decision::Queued);
         }
         match checkout {
             Checkout::Link(lease) => Ok(lease),
             Checkout::Dial(room) => {
-                let (link, _) = self.dialer.dial(server, home(), &[]).await.inspect_err(|_| server.suspect())?;
-                room.fill(link, &request.principal).ok_or_else(|| gone("the pool was closed"))
+                let (link, _) = self
+                    .dialer
+                    .dial(server, home(), &[])
+                    .await
+                    .inspect_err(|_| server.suspect())?;
+                room.fill(link, &request.principal)
+                    .ok_or_else(|| gone("the pool was closed"))
             }
         }
     }
@@ -208,21 +242,33 @@ impl Backend for Upstream {
 
 /// The same message with what is left of its `maxTimeMS`, if it waited noticeably.
 fn shortened(request: &Request) -> Result<Option<Frame>, Failure> {
-    let Some(deadline) = request.deadline() else { return Ok(None) };
+    let Some(deadline) = request.deadline() else {
+        return Ok(None);
+    };
     let now = Instant::now();
-    if now.saturating_duration_since(request.received) < NOTICEABLE || request.command.kind == Kind::GetMore {
+    if now.saturating_duration_since(request.received) < NOTICEABLE
+        || request.command.kind == Kind::GetMore
+    {
         return Ok(None);
     }
     let left = deadline.saturating_duration_since(now).as_millis() as u64;
     if left == 0 {
         return Err(Failure::unsent(Fault::MaxTimeExpired));
     }
-    let bytes = with_max_time(request.frame.header().request_id, &request.msg, &request.command, left);
+    let bytes = with_max_time(
+        request.frame.header().request_id,
+        &request.msg,
+        &request.command,
+        left,
+    );
     Ok(Some(Frame { bytes }))
 }
 
 fn reads(kind: Kind) -> bool {
-    matches!(kind, Kind::Find | Kind::Aggregate | Kind::Read | Kind::Unknown)
+    matches!(
+        kind,
+        Kind::Find | Kind::Aggregate | Kind::Read | Kind::Unknown
+    )
 }
 
 fn lost(error: &LinkError) -> Failure {
@@ -235,4 +281,3 @@ fn gone(reason: &str) -> Failure {
 
 /// A wait below this isn't worth a new message.
 const NOTICEABLE: Duration = Duration::from_millis(2);
-

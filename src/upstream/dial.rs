@@ -29,7 +29,12 @@ pub struct Dialer {
 
 impl Dialer {
     /// Connects and says hello. Returns the link and the hello reply.
-    pub async fn dial(&self, server: &Arc<Server>, home: usize, extra: &[&[u8]]) -> Result<(Link, Bytes), Failure> {
+    pub async fn dial(
+        &self,
+        server: &Arc<Server>,
+        home: usize,
+        extra: &[&[u8]],
+    ) -> Result<(Link, Bytes), Failure> {
         let dialling = async {
             let sock = self.connect(&server.address).await?;
             let mut link = Link::new(sock, Arc::clone(server), home);
@@ -67,12 +72,18 @@ pub(super) fn body_of(reply: &Frame) -> Bytes {
 }
 
 fn unreachable(reason: String) -> Failure {
-    Failure::unsent(Fault::Unreachable { server: "an upstream server", reason })
+    Failure::unsent(Fault::Unreachable {
+        server: "an upstream server",
+        reason,
+    })
 }
 
 fn negotiated(hello: &[u8], offered: &[&'static str]) -> Option<Compressor> {
     let accepted = doc::find(hello, "compression")?.as_array()?;
-    let names: Vec<&str> = doc::elements(accepted).flatten().filter_map(|e| e.as_str()).collect();
+    let names: Vec<&str> = doc::elements(accepted)
+        .flatten()
+        .filter_map(|e| e.as_str())
+        .collect();
     let first = offered.iter().find(|o| names.contains(o))?;
     Compressor::from_name(first)
 }

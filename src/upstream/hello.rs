@@ -87,12 +87,19 @@ impl Hello {
             members,
             me: text("me").and_then(|me| Address::parse(&me)),
             election: (
-                get("electionId").map(|e| e.value.to_vec()).unwrap_or_default(),
+                get("electionId")
+                    .map(|e| e.value.to_vec())
+                    .unwrap_or_default(),
                 get("setVersion").and_then(|e| e.as_i64()).unwrap_or(-1),
             ),
-            process_id: version.and_then(|v| doc::find(v, "processId")).map(|p| p.value.to_vec()),
+            process_id: version
+                .and_then(|v| doc::find(v, "processId"))
+                .map(|p| p.value.to_vec()),
             topology_version: version.map(<[u8]>::to_vec),
-            tags: get("tags").and_then(|e| e.as_document()).unwrap_or(&EMPTY).to_vec(),
+            tags: get("tags")
+                .and_then(|e| e.as_document())
+                .unwrap_or(&EMPTY)
+                .to_vec(),
             last_write_ms: last_write
                 .and_then(|w| doc::find(w, "lastWriteDate"))
                 .and_then(|d| d.value.first_chunk::<8>().map(|b| i64::from_le_bytes(*b))),
@@ -137,7 +144,10 @@ pub(super) fn awaitable(topology_version: &[u8], wait: Duration) -> Vec<u8> {
     let mut body = DocBuf::new();
     body.append_i32("hello", 1);
     body.append_doc("topologyVersion", topology_version);
-    body.append_i64("maxAwaitTimeMS", i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
+    body.append_i64(
+        "maxAwaitTimeMS",
+        i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
+    );
     body.append_str("$db", "admin");
     body.finish()
 }
@@ -165,18 +175,35 @@ mod tests {
     #[test]
     fn roles_are_told_apart() {
         let role = |d| read(d).role;
-        assert_eq!(role(doc! {"isWritablePrimary": true, "ok": 1.0}), Role::Standalone);
-        assert_eq!(role(doc! {"msg": "isdbgrid", "isWritablePrimary": true, "ok": 1.0}), Role::Mongos);
-        assert_eq!(role(doc! {"setName": "r", "isWritablePrimary": true, "ok": 1.0}), Role::Primary);
-        assert_eq!(role(doc! {"setName": "r", "secondary": true, "ok": 1.0}), Role::Secondary);
-        assert_eq!(role(doc! {"setName": "r", "secondary": true, "hidden": true, "ok": 1.0}), Role::Other);
+        assert_eq!(
+            role(doc! {"isWritablePrimary": true, "ok": 1.0}),
+            Role::Standalone
+        );
+        assert_eq!(
+            role(doc! {"msg": "isdbgrid", "isWritablePrimary": true, "ok": 1.0}),
+            Role::Mongos
+        );
+        assert_eq!(
+            role(doc! {"setName": "r", "isWritablePrimary": true, "ok": 1.0}),
+            Role::Primary
+        );
+        assert_eq!(
+            role(doc! {"setName": "r", "secondary": true, "ok": 1.0}),
+            Role::Secondary
+        );
+        assert_eq!(
+            role(doc! {"setName": "r", "secondary": true, "hidden": true, "ok": 1.0}),
+            Role::Other
+        );
         assert_eq!(role(doc! {"isreplicaset": true, "ok": 1.0}), Role::Other);
         assert!(Hello::read(Bytes::from(doc! {"ok": 0.0}.to_vec().unwrap())).is_none());
     }
 
     #[test]
     fn members_come_from_all_three_lists() {
-        let hello = read(doc! {"setName": "r", "hosts": ["A:1"], "passives": ["b:2"], "arbiters": ["c:3"], "ok": 1});
+        let hello = read(
+            doc! {"setName": "r", "hosts": ["A:1"], "passives": ["b:2"], "arbiters": ["c:3"], "ok": 1},
+        );
         let names: Vec<String> = hello.members.iter().map(Address::to_string).collect();
         assert_eq!(names, ["a:1", "b:2", "c:3"]);
     }

@@ -56,11 +56,23 @@ pub enum LinkError {
 impl Link {
     pub(super) fn new(sock: Sock, server: Arc<Server>, home: usize) -> Link {
         let generation = server.generation();
-        Link { sock, buf: BytesMut::new(), server, generation, home, last_used: Instant::now(), compressor: None }
+        Link {
+            sock,
+            buf: BytesMut::new(),
+            server,
+            generation,
+            home,
+            last_used: Instant::now(),
+            compressor: None,
+        }
     }
 
     /// Sends a message and waits for its (first) reply.
-    pub async fn exchange(&mut self, frame: &Frame, may_compress: bool) -> Result<Frame, LinkError> {
+    pub async fn exchange(
+        &mut self,
+        frame: &Frame,
+        may_compress: bool,
+    ) -> Result<Frame, LinkError> {
         self.send(frame, may_compress).await?;
         let reply = self.receive().await?;
         let (expected, got) = (frame.header().request_id, reply.header().response_to);
@@ -112,7 +124,9 @@ impl Link {
 
     /// Whether the link may carry another request.
     pub(super) fn is_sound(&self) -> bool {
-        self.generation == self.server.generation() && self.buf.is_empty() && !self.sock.is_disturbed()
+        self.generation == self.server.generation()
+            && self.buf.is_empty()
+            && !self.sock.is_disturbed()
     }
 
     /// Gives back the memory that a large reply took.
@@ -127,7 +141,9 @@ impl Link {
 /// to need, but never more than twice what has come already, or a small step.
 pub fn reserve_for_frame(buf: &mut BytesMut, step: usize) {
     let claimed = buf.first_chunk::<4>().map_or(0, |b| i32::from_le_bytes(*b));
-    let missing = usize::try_from(claimed).unwrap_or(0).saturating_sub(buf.len());
+    let missing = usize::try_from(claimed)
+        .unwrap_or(0)
+        .saturating_sub(buf.len());
     buf.reserve(missing.min(buf.len().max(LARGE_STEP)).max(step));
 }
 

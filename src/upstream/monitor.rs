@@ -15,12 +15,19 @@ use crate::wire::build;
 use crate::wire::frame::Frame;
 
 /// Runs until the server leaves the deployment or the proxy ends.
-pub(super) async fn watch(topology: Weak<Topology>, server: Arc<Server>, dialer: Arc<Dialer>, heartbeat: Duration) {
+pub(super) async fn watch(
+    topology: Weak<Topology>,
+    server: Arc<Server>,
+    dialer: Arc<Dialer>,
+    heartbeat: Duration,
+) {
     loop {
         let wait = match session(&topology, &server, &dialer, heartbeat).await {
             End::Removed => return,
             End::Failed(reason) => {
-                let Some(topology) = topology.upgrade() else { return };
+                let Some(topology) = topology.upgrade() else {
+                    return;
+                };
                 topology.failed(&server, reason);
                 RETRY
             }
@@ -41,7 +48,12 @@ enum End {
 }
 
 /// One link's life.
-async fn session(topology: &Weak<Topology>, server: &Arc<Server>, dialer: &Dialer, heartbeat: Duration) -> End {
+async fn session(
+    topology: &Weak<Topology>,
+    server: &Arc<Server>,
+    dialer: &Dialer,
+    heartbeat: Duration,
+) -> End {
     let began = Instant::now();
     let dialled = tokio::select! {
         dialled = dialer.dial(server, usize::MAX, &[]) => dialled,
@@ -60,7 +72,9 @@ async fn session(topology: &Weak<Topology>, server: &Arc<Server>, dialer: &Diale
         };
         let version = hello.topology_version.clone();
         {
-            let Some(topology) = topology.upgrade() else { return End::Removed };
+            let Some(topology) = topology.upgrade() else {
+                return End::Removed;
+            };
             topology.answered(server, hello, rtt_us);
         }
         let question = match &version {
@@ -90,11 +104,16 @@ async fn session(topology: &Weak<Topology>, server: &Arc<Server>, dialer: &Diale
 }
 
 async fn ask(link: &mut Link, question: &[u8], patience: Duration) -> Result<bytes::Bytes, String> {
-    let frame = Frame { bytes: build::op_msg(3, 0, 0, question) };
+    let frame = Frame {
+        bytes: build::op_msg(3, 0, 0, question),
+    };
     match timeout(patience, link.exchange(&frame, false)).await {
         Ok(Ok(reply)) => Ok(body_of(&reply)),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer to hello within {} s", patience.as_secs())),
+        Err(_) => Err(format!(
+            "no answer to hello within {} s",
+            patience.as_secs()
+        )),
     }
 }
 

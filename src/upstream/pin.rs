@@ -25,7 +25,8 @@ impl Pins {
     }
 
     pub fn pin_cursor(&self, id: i64, server: &Arc<Server>) {
-        self.cursors.insert(id, (Arc::clone(server), Instant::now()));
+        self.cursors
+            .insert(id, (Arc::clone(server), Instant::now()));
     }
 
     pub fn unpin_cursor(&self, id: i64) {
@@ -41,7 +42,10 @@ impl Pins {
 
     pub fn pin_transaction(&self, command: &Command, server: &Arc<Server>) {
         if let (Some(session), Some(number)) = (session(command), command.txn_number) {
-            self.transactions.insert(session.to_vec(), (number, Arc::clone(server), Instant::now()));
+            self.transactions.insert(
+                session.to_vec(),
+                (number, Arc::clone(server), Instant::now()),
+            );
         }
     }
 
@@ -52,7 +56,8 @@ impl Pins {
     /// Forgets what hasn't been used for longer than the server itself keeps it.
     pub fn sweep(&self, now: Instant) {
         self.cursors.retain(|_, pin| pin.1 + CURSOR_LIFETIME > now);
-        self.transactions.retain(|_, pin| pin.2 + TRANSACTION_LIFETIME > now);
+        self.transactions
+            .retain(|_, pin| pin.2 + TRANSACTION_LIFETIME > now);
     }
 }
 

@@ -76,8 +76,17 @@ pub struct PoolStats {
 }
 
 impl Pool {
-    pub(super) fn new(max_links: usize, wait_timeout: Duration, idle_timeout: Duration) -> Arc<Pool> {
-        Arc::new(Pool { inner: Mutex::default(), max_links: max_links.max(1), wait_timeout, idle_timeout })
+    pub(super) fn new(
+        max_links: usize,
+        wait_timeout: Duration,
+        idle_timeout: Duration,
+    ) -> Arc<Pool> {
+        Arc::new(Pool {
+            inner: Mutex::default(),
+            max_links: max_links.max(1),
+            wait_timeout,
+            idle_timeout,
+        })
     }
 
     /// A link to `server` in the name of `principal`, or the right to dial one, as soon as
@@ -105,7 +114,11 @@ impl Pool {
                 return Ok((Checkout::Dial(Room::of(self)), false));
             }
             let (grant, waiting) = oneshot::channel();
-            inner.waiters.push_back(Waiter { key, principal: Arc::clone(principal), grant });
+            inner.waiters.push_back(Waiter {
+                key,
+                principal: Arc::clone(principal),
+                grant,
+            });
             waiting
         };
         let began = Instant::now();
@@ -129,7 +142,11 @@ impl Pool {
 
     /// Whether `principal` has a link to `server` at all.
     pub(super) fn has_links(&self, server: &Server, principal: &Principal) -> bool {
-        self.inner.lock().groups.get(&(server.id, principal.id)).is_some_and(|g| g.live > 0)
+        self.inner
+            .lock()
+            .groups
+            .get(&(server.id, principal.id))
+            .is_some_and(|g| g.live > 0)
     }
 
     /// A link on which `principal` has just proved itself joins the others of that principal.
@@ -159,7 +176,10 @@ impl Pool {
             while i < group.idle.len() {
                 let spare = key.1 == 0 || group.live > 1 || abandoned;
                 let expired = abandoned
-                    || group.idle.get(i).is_some_and(|l| l.last_used + self.idle_timeout <= now && spare);
+                    || group
+                        .idle
+                        .get(i)
+                        .is_some_and(|l| l.last_used + self.idle_timeout <= now && spare);
                 if expired || group.idle.get(i).is_some_and(|l| !l.is_sound()) {
                     dead.push(group.idle.swap_remove(i));
                     group.live -= 1;
@@ -180,12 +200,20 @@ impl Pool {
         PoolStats {
             links: inner.total,
             idle: inner.groups.values().map(|g| g.idle.len()).sum(),
-            waiting: inner.waiters.iter().filter(|w| !w.grant.is_closed()).count(),
+            waiting: inner
+                .waiters
+                .iter()
+                .filter(|w| !w.grant.is_closed())
+                .count(),
         }
     }
 
     fn lease(self: &Arc<Self>, link: Link, principal: &Arc<Principal>) -> Lease {
-        Lease { link: Some(link), principal: Arc::clone(principal), pool: Arc::clone(self) }
+        Lease {
+            link: Some(link),
+            principal: Arc::clone(principal),
+            pool: Arc::clone(self),
+        }
     }
 }
 
@@ -228,8 +256,15 @@ impl Inner {
             .iter_mut()
             .filter(|(key, g)| spare(key, g))
             .min_by_key(|(_, g)| g.idle.iter().map(|l| l.last_used).min());
-        let Some((_, group)) = victim else { return false };
-        let oldest = group.idle.iter().enumerate().min_by_key(|(_, l)| l.last_used).map(|(i, _)| i);
+        let Some((_, group)) = victim else {
+            return false;
+        };
+        let oldest = group
+            .idle
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, l)| l.last_used)
+            .map(|(i, _)| i);
         let Some(oldest) = oldest else { return false };
         dead.push(group.idle.swap_remove(oldest));
         group.live -= 1;
@@ -238,15 +273,26 @@ impl Inner {
     }
 
     /// A sound link comes back: to the first in the queue who can use it, or his right to dial.
-    fn give_back(&mut self, pool: &Arc<Pool>, mut link: Link, principal: u64, dead: &mut Vec<Link>) {
+    fn give_back(
+        &mut self,
+        pool: &Arc<Pool>,
+        mut link: Link,
+        principal: u64,
+        dead: &mut Vec<Link>,
+    ) {
         let key = (link.server.id, principal);
         let mut i = 0;
         while let Some(waiter) = self.waiters.get(i) {
             if waiter.grant.is_closed() {
                 self.waiters.remove(i);
             } else if waiter.key == key {
-                let Some(waiter) = self.waiters.remove(i) else { break };
-                match waiter.grant.send(Checkout::Link(pool.lease(link, &waiter.principal))) {
+                let Some(waiter) = self.waiters.remove(i) else {
+                    break;
+                };
+                match waiter
+                    .grant
+                    .send(Checkout::Link(pool.lease(link, &waiter.principal)))
+                {
                     Err(Checkout::Link(mut back)) => match back.link.take() {
                         Some(back) => link = back,
                         None => return,
@@ -254,10 +300,15 @@ impl Inner {
                     _ => return,
                 }
             } else if waiter.key.1 == 0
-                && self.groups.get(&key).is_some_and(|g| principal == 0 || g.live > 1)
+                && self
+                    .groups
+                    .get(&key)
+                    .is_some_and(|g| principal == 0 || g.live > 1)
             {
                 // Somebody else was here first: this link makes room for one of his.
-                let Some(waiter) = self.waiters.remove(i) else { break };
+                let Some(waiter) = self.waiters.remove(i) else {
+                    break;
+                };
                 match waiter.grant.send(Checkout::Dial(Room::of(pool))) {
                     Err(back) => back.disarm(),
                     Ok(()) => {
@@ -317,13 +368,18 @@ pub(super) struct Room {
 
 impl Room {
     fn of(pool: &Arc<Pool>) -> Room {
-        Room { pool: Some(Arc::clone(pool)) }
+        Room {
+            pool: Some(Arc::clone(pool)),
+        }
     }
 
     /// The link was dialled.
     pub fn fill(mut self, link: Link, principal: &Arc<Principal>) -> Option<Lease> {
         let pool = self.pool.take()?;
-        pool.inner.lock().group((link.server.id, principal.id), principal).live += 1;
+        pool.inner
+            .lock()
+            .group((link.server.id, principal.id), principal)
+            .live += 1;
         Some(pool.lease(link, principal))
     }
 }
@@ -355,12 +411,17 @@ impl Lease {
 
     /// The reply has come whole: the link may carry the next request.
     pub fn done(mut self) {
-        let Some(mut link) = self.link.take() else { return };
+        let Some(mut link) = self.link.take() else {
+            return;
+        };
         link.shrink();
         let mut dead = Vec::new();
         if link.is_sound() {
             link.last_used = Instant::now();
-            self.pool.inner.lock().give_back(&self.pool, link, self.principal.id, &mut dead);
+            self.pool
+                .inner
+                .lock()
+                .give_back(&self.pool, link, self.principal.id, &mut dead);
         } else {
             self.link = Some(link);
         }

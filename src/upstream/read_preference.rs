@@ -27,7 +27,11 @@ pub(super) struct ReadPreference {
 
 impl ReadPreference {
     pub fn primary() -> ReadPreference {
-        ReadPreference { mode: Mode::Primary, tag_sets: Vec::new(), max_staleness_ms: None }
+        ReadPreference {
+            mode: Mode::Primary,
+            tag_sets: Vec::new(),
+            max_staleness_ms: None,
+        }
     }
 
     /// Reads `$readPreference`. What can't be understood goes to the primary, whose
@@ -44,7 +48,9 @@ impl ReadPreference {
         let tag_sets = tags.into_iter().flat_map(doc::elements).flatten();
         ReadPreference {
             mode,
-            tag_sets: tag_sets.filter_map(|t| t.as_document().map(<[u8]>::to_vec)).collect(),
+            tag_sets: tag_sets
+                .filter_map(|t| t.as_document().map(<[u8]>::to_vec))
+                .collect(),
             max_staleness_ms: doc::find(document, "maxStalenessSeconds")
                 .and_then(|s| s.as_i64())
                 .filter(|&s| s > 0)
@@ -57,19 +63,29 @@ impl ReadPreference {
         let with_role = |wanted: Role| -> Vec<(Arc<Server>, Arc<Hello>)> {
             let states = servers.iter().map(|s| (s, s.state().hello.clone()));
             states
-                .filter_map(|(s, hello)| hello.filter(|h| h.role == wanted).map(|h| (Arc::clone(s), h)))
+                .filter_map(|(s, hello)| {
+                    hello
+                        .filter(|h| h.role == wanted)
+                        .map(|h| (Arc::clone(s), h))
+                })
                 .collect()
         };
         let primary = with_role(Role::Primary);
-        let plain = |list: &[(Arc<Server>, Arc<Hello>)]| list.iter().map(|(s, _)| Arc::clone(s)).collect();
-        let secondaries = || self.fitting(self.fresh(with_role(Role::Secondary), &primary, heartbeat_ms));
+        let plain =
+            |list: &[(Arc<Server>, Arc<Hello>)]| list.iter().map(|(s, _)| Arc::clone(s)).collect();
+        let secondaries =
+            || self.fitting(self.fresh(with_role(Role::Secondary), &primary, heartbeat_ms));
         match self.mode {
             Mode::Primary => plain(&primary),
             Mode::PrimaryPreferred if !primary.is_empty() => plain(&primary),
             Mode::PrimaryPreferred | Mode::Secondary => secondaries(),
             Mode::SecondaryPreferred => {
                 let found = secondaries();
-                if found.is_empty() { plain(&primary) } else { found }
+                if found.is_empty() {
+                    plain(&primary)
+                } else {
+                    found
+                }
             }
             Mode::Nearest => {
                 let mut all = self.fresh(with_role(Role::Secondary), &primary, heartbeat_ms);
@@ -86,26 +102,45 @@ impl ReadPreference {
         primary: &[(Arc<Server>, Arc<Hello>)],
         heartbeat_ms: i64,
     ) -> Vec<(Arc<Server>, Arc<Hello>)> {
-        let Some(limit) = self.max_staleness_ms else { return secondaries };
+        let Some(limit) = self.max_staleness_ms else {
+            return secondaries;
+        };
         let newest = primary
             .first()
             .and_then(|(_, p)| p.last_write_ms)
-            .or_else(|| secondaries.iter().filter_map(|(_, s)| s.last_write_ms).max());
-        let Some(newest) = newest else { return secondaries };
-        let is_fresh = |hello: &Hello| {
-            hello.last_write_ms.is_some_and(|at| newest.saturating_sub(at) + heartbeat_ms <= limit)
+            .or_else(|| {
+                secondaries
+                    .iter()
+                    .filter_map(|(_, s)| s.last_write_ms)
+                    .max()
+            });
+        let Some(newest) = newest else {
+            return secondaries;
         };
-        secondaries.into_iter().filter(|(_, hello)| is_fresh(hello)).collect()
+        let is_fresh = |hello: &Hello| {
+            hello
+                .last_write_ms
+                .is_some_and(|at| newest.saturating_sub(at) + heartbeat_ms <= limit)
+        };
+        secondaries
+            .into_iter()
+            .filter(|(_, hello)| is_fresh(hello))
+            .collect()
     }
 
     /// The servers that have the first tag set which any has; all if no tags are asked for.
     fn fitting(&self, servers: Vec<(Arc<Server>, Arc<Hello>)>) -> Vec<Arc<Server>> {
-        let plain = |list: Vec<&(Arc<Server>, Arc<Hello>)>| list.into_iter().map(|(s, _)| Arc::clone(s)).collect();
+        let plain = |list: Vec<&(Arc<Server>, Arc<Hello>)>| {
+            list.into_iter().map(|(s, _)| Arc::clone(s)).collect()
+        };
         if self.tag_sets.is_empty() {
             return plain(servers.iter().collect());
         }
         for set in &self.tag_sets {
-            let found: Vec<_> = servers.iter().filter(|(_, hello)| has_tags(&hello.tags, set)).collect();
+            let found: Vec<_> = servers
+                .iter()
+                .filter(|(_, hello)| has_tags(&hello.tags, set))
+                .collect();
             if !found.is_empty() {
                 return plain(found);
             }
@@ -129,24 +164,47 @@ mod tests {
     use super::*;
 
     fn server(id: u32, hello: Document) -> Arc<Server> {
-        let server = Server::new(id, Address { host: "h".into(), port: 1 + id as u16 });
+        let server = Server::new(
+            id,
+            Address {
+                host: "h".into(),
+                port: 1 + id as u16,
+            },
+        );
         let hello = Hello::read(Bytes::from(hello.to_vec().unwrap())).map(Arc::new);
-        server.set_state(State { hello, error: None, rtt_us: 100 });
+        server.set_state(State {
+            hello,
+            error: None,
+            rtt_us: 100,
+        });
         server
     }
 
     fn set() -> Vec<Arc<Server>> {
         let date = |s: i64| bson::DateTime::from_millis(s * 1000);
         vec![
-            server(0, doc! {"setName": "r", "isWritablePrimary": true, "lastWrite": {"lastWriteDate": date(1000)}, "ok": 1}),
-            server(1, doc! {"setName": "r", "secondary": true, "tags": {"dc": "x"}, "lastWrite": {"lastWriteDate": date(990)}, "ok": 1}),
-            server(2, doc! {"setName": "r", "secondary": true, "tags": {"dc": "y"}, "lastWrite": {"lastWriteDate": date(500)}, "ok": 1}),
+            server(
+                0,
+                doc! {"setName": "r", "isWritablePrimary": true, "lastWrite": {"lastWriteDate": date(1000)}, "ok": 1},
+            ),
+            server(
+                1,
+                doc! {"setName": "r", "secondary": true, "tags": {"dc": "x"}, "lastWrite": {"lastWriteDate": date(990)}, "ok": 1},
+            ),
+            server(
+                2,
+                doc! {"setName": "r", "secondary": true, "tags": {"dc": "y"}, "lastWrite": {"lastWriteDate": date(500)}, "ok": 1},
+            ),
         ]
     }
 
     fn chosen(preference: Document, servers: &[Arc<Server>]) -> Vec<u32> {
         let preference = ReadPreference::parse(&preference.to_vec().unwrap());
-        let mut ids: Vec<u32> = preference.candidates(servers, 10_000).iter().map(|s| s.id).collect();
+        let mut ids: Vec<u32> = preference
+            .candidates(servers, 10_000)
+            .iter()
+            .map(|s| s.id)
+            .collect();
         ids.sort_unstable();
         ids
     }
@@ -174,6 +232,12 @@ mod tests {
 
     #[test]
     fn stale_secondaries_are_left_out() {
-        assert_eq!(chosen(doc! {"mode": "secondary", "maxStalenessSeconds": 90}, &set()), [1]);
+        assert_eq!(
+            chosen(
+                doc! {"mode": "secondary", "maxStalenessSeconds": 90},
+                &set()
+            ),
+            [1]
+        );
     }
 }

@@ -41,8 +41,14 @@ impl Seeds {
         for host in &options.hosts {
             match host {
                 ServerAddress::Tcp { host, port } => {
-                    let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-                    addresses.push(Address { host, port: port.unwrap_or(27017) });
+                    let host = host
+                        .trim_start_matches('[')
+                        .trim_end_matches(']')
+                        .to_ascii_lowercase();
+                    addresses.push(Address {
+                        host,
+                        port: port.unwrap_or(27017),
+                    });
                 }
                 _ => return Err(SeedError::Unsupported("a Unix socket")),
             }

@@ -27,7 +27,9 @@ impl Sock {
         };
         let mut byte = [0];
         match self {
-            Sock::Plain(_) => !matches!(tcp.try_read(&mut byte), Err(e) if e.kind() == io::ErrorKind::WouldBlock),
+            Sock::Plain(_) => {
+                !matches!(tcp.try_read(&mut byte), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+            }
             // Bytes of a TLS record must not be taken from under the session.
             Sock::Tls(_) => false,
         }
@@ -43,7 +45,11 @@ impl Sock {
 }
 
 impl AsyncRead for Sock {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Sock::Plain(s) => Pin::new(s).poll_read(cx, buf),
             Sock::Tls(s) => Pin::new(s).poll_read(cx, buf),
@@ -52,7 +58,11 @@ impl AsyncRead for Sock {
 }
 
 impl AsyncWrite for Sock {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Sock::Plain(s) => Pin::new(s).poll_write(cx, buf),
             Sock::Tls(s) => Pin::new(s).poll_write(cx, buf),

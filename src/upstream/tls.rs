@@ -40,21 +40,31 @@ pub(super) struct Connector {
 
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connector").field("server_name", &self.server_name).finish_non_exhaustive()
+        f.debug_struct("Connector")
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
     }
 }
 
 impl Connector {
     /// From `[upstream.tls]`, with what it leaves open taken from the connection string.
-    pub fn new(config: &config::UpstreamTls, uri: Option<&TlsOptions>) -> Result<Connector, TlsError> {
+    pub fn new(
+        config: &config::UpstreamTls,
+        uri: Option<&TlsOptions>,
+    ) -> Result<Connector, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?;
-        let ca = config.ca.as_deref().or(uri.and_then(|u| u.ca_file_path.as_deref()));
+        let ca = config
+            .ca
+            .as_deref()
+            .or(uri.and_then(|u| u.ca_file_path.as_deref()));
         let lax = config.allow_invalid_certificates
             || uri.is_some_and(|u| u.allow_invalid_certificates == Some(true));
         let builder = if lax {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         } else {
             let mut roots = RootCertStore::empty();
             match ca {
@@ -65,14 +75,21 @@ impl Connector {
         };
         let combined = uri.and_then(|u| u.cert_key_file_path.as_deref());
         let certificate = config.certificate.as_deref().or(combined);
-        let key = config.key.as_deref().or(config.certificate.as_deref()).or(combined);
+        let key = config
+            .key
+            .as_deref()
+            .or(config.certificate.as_deref())
+            .or(combined);
         let client = match (certificate, key) {
             (Some(certificate), Some(key)) => {
                 builder.with_client_auth_cert(read_certificates(certificate)?, read_key(key)?)?
             }
             _ => builder.with_no_client_auth(),
         };
-        Ok(Connector { connector: TlsConnector::from(Arc::new(client)), server_name: config.server_name.clone() })
+        Ok(Connector {
+            connector: TlsConnector::from(Arc::new(client)),
+            server_name: config.server_name.clone(),
+        })
     }
 
     pub async fn connect(&self, host: &str, tcp: TcpStream) -> Result<Sock, LinkError> {
@@ -86,7 +103,9 @@ impl Connector {
 /// The certificates in a PEM file; at least one.
 pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = CertificateDer::pem_file_iter(path).map_err(|e| file(path, e))?;
-    let certificates = read.collect::<Result<Vec<_>, _>>().map_err(|e| file(path, e))?;
+    let certificates = read
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| file(path, e))?;
     if certificates.is_empty() {
         return Err(file(path, "no certificate in this PEM file"));
     }
@@ -108,7 +127,10 @@ pub fn read_roots(path: &Path) -> Result<RootCertStore, TlsError> {
 }
 
 fn file(path: &Path, reason: impl std::fmt::Display) -> TlsError {
-    TlsError::File { path: path.display().to_string(), reason: reason.to_string() }
+    TlsError::File {
+        path: path.display().to_string(),
+        reason: reason.to_string(),
+    }
 }
 
 /// `allow_invalid_certificates`: for tests and for those who ask for it.
@@ -133,7 +155,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -142,7 +169,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -76,7 +76,12 @@ struct Facts {
 
 impl Topology {
     /// Begins to watch the seeds, on the runtime that calls.
-    pub fn start(seeds: &[Address], settings: Settings, dialer: Arc<Dialer>, fences: Arc<Fences>) -> Arc<Topology> {
+    pub fn start(
+        seeds: &[Address],
+        settings: Settings,
+        dialer: Arc<Dialer>,
+        fences: Arc<Fences>,
+    ) -> Arc<Topology> {
         let topology = Arc::new(Topology {
             servers: ArcSwap::default(),
             facts: Mutex::new(Facts {
@@ -115,7 +120,10 @@ impl Topology {
                     return Ok((Arc::clone(face), facts.deployment));
                 }
             }
-            self.wait(&mut changes, began, || "server that answers hello".to_owned()).await?;
+            self.wait(&mut changes, began, || {
+                "server that answers hello".to_owned()
+            })
+            .await?;
         }
     }
 
@@ -171,9 +179,17 @@ impl Topology {
             };
         }
         let mongos = |s: &&Arc<Server>| {
-            s.state().hello.as_ref().is_some_and(|h| matches!(h.role, Role::Mongos | Role::Standalone))
+            s.state()
+                .hello
+                .as_ref()
+                .is_some_and(|h| matches!(h.role, Role::Mongos | Role::Standalone))
         };
-        let mut fit: Vec<Arc<Server>> = servers.iter().filter(usable).filter(mongos).cloned().collect();
+        let mut fit: Vec<Arc<Server>> = servers
+            .iter()
+            .filter(usable)
+            .filter(mongos)
+            .cloned()
+            .collect();
         if fit.is_empty() {
             let heartbeat_ms = self.settings.heartbeat.as_millis() as i64;
             fit = wanted.candidates(&servers, heartbeat_ms);
@@ -206,18 +222,29 @@ impl Topology {
 
     /// All addresses by which servers are known, for keeping them from clients.
     pub fn addresses(&self) -> Vec<String> {
-        self.servers.load().iter().map(|s| s.address.to_string()).collect()
+        self.servers
+            .load()
+            .iter()
+            .map(|s| s.address.to_string())
+            .collect()
     }
 
     /// A server has answered its monitor.
     pub(super) fn answered(self: &Arc<Self>, server: &Arc<Server>, hello: Hello, rtt_us: u64) {
         let before = server.state();
         let hello = Arc::new(hello);
-        let restarted = before.hello.as_ref().is_some_and(|b| b.process_id != hello.process_id);
+        let restarted = before
+            .hello
+            .as_ref()
+            .is_some_and(|b| b.process_id != hello.process_id);
         if restarted {
             server.next_generation();
         }
-        let rtt_us = if before.rtt_us == 0 { rtt_us } else { (before.rtt_us * 4 + rtt_us) / 5 };
+        let rtt_us = if before.rtt_us == 0 {
+            rtt_us
+        } else {
+            (before.rtt_us * 4 + rtt_us) / 5
+        };
         let mut hello = hello;
         let mut facts = self.facts.lock();
         if let Some(name) = &self.settings.set_name
@@ -225,7 +252,10 @@ impl Topology {
         {
             let found = hello.set_name.as_deref().unwrap_or("none").to_owned();
             drop(facts);
-            self.failed(server, format!("replicaSet={name} is wanted, the server's setName is {found}"));
+            self.failed(
+                server,
+                format!("replicaSet={name} is wanted, the server's setName is {found}"),
+            );
             return;
         }
         facts.deployment = match hello.role {
@@ -237,7 +267,10 @@ impl Topology {
         if hello.role == Role::Primary && !self.settings.direct {
             if hello.election < facts.election {
                 // It doesn't know yet that it has been replaced.
-                hello = Arc::new(Hello { role: Role::Other, ..(*hello).clone() });
+                hello = Arc::new(Hello {
+                    role: Role::Other,
+                    ..(*hello).clone()
+                });
             } else {
                 new_term = facts.election.1 >= 0 && hello.election.0 != facts.election.0;
                 facts.election = hello.election.clone();
@@ -253,7 +286,11 @@ impl Topology {
             self.take_members(&mut facts, server, &hello);
         }
         drop(facts);
-        server.set_state(State { hello: Some(hello), error: None, rtt_us });
+        server.set_state(State {
+            hello: Some(hello),
+            error: None,
+            rtt_us,
+        });
         if restarted || new_term {
             // Nothing that an earlier process or term still had in hand can land any more.
             let settles = self.deployment() != Deployment::Sharded;
@@ -271,7 +308,11 @@ impl Topology {
             tracing::warn!(target: "petiole::upstream", server = %server.address, reason, "server can't be reached");
         }
         server.next_generation();
-        server.set_state(State { hello: None, error: Some(reason), rtt_us: before.rtt_us });
+        server.set_state(State {
+            hello: None,
+            error: Some(reason),
+            rtt_us: before.rtt_us,
+        });
         self.changed.send_modify(|n| *n += 1);
     }
 
@@ -280,8 +321,15 @@ impl Topology {
         for other in self.servers.load().iter().filter(|s| s.id != primary.id) {
             let state = other.state();
             if let Some(hello) = state.hello.as_ref().filter(|h| h.role == Role::Primary) {
-                let hello = Arc::new(Hello { role: Role::Other, ..(**hello).clone() });
-                other.set_state(State { hello: Some(hello), error: None, rtt_us: state.rtt_us });
+                let hello = Arc::new(Hello {
+                    role: Role::Other,
+                    ..(**hello).clone()
+                });
+                other.set_state(State {
+                    hello: Some(hello),
+                    error: None,
+                    rtt_us: state.rtt_us,
+                });
                 other.suspect();
             }
         }
@@ -310,7 +358,9 @@ impl Topology {
                     "the seed is known to the set by another name");
             }
         }
-        self.servers.store(Arc::new(servers.iter().filter(|s| listed(s)).cloned().collect()));
+        self.servers.store(Arc::new(
+            servers.iter().filter(|s| listed(s)).cloned().collect(),
+        ));
     }
 
     fn add(self: &Arc<Self>, facts: &mut Facts, address: Address) {
@@ -319,7 +369,12 @@ impl Topology {
         let mut servers = self.servers.load().to_vec();
         servers.push(Arc::clone(&server));
         self.servers.store(Arc::new(servers));
-        let watched = monitor::watch(Arc::downgrade(self), server, Arc::clone(&self.dialer), self.settings.heartbeat);
+        let watched = monitor::watch(
+            Arc::downgrade(self),
+            server,
+            Arc::clone(&self.dialer),
+            self.settings.heartbeat,
+        );
         self.runtime.spawn(watched);
     }
 }

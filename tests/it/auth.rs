@@ -7,11 +7,18 @@ use mongodb::options::{ClientOptions, Credential};
 use crate::parts::proxy::Proxy;
 use crate::parts::shared::{self, ROOT};
 
-async fn client(proxy: &Proxy, user: Option<(&str, &str, &str)>, mechanism: Option<&str>) -> Client {
+async fn client(
+    proxy: &Proxy,
+    user: Option<(&str, &str, &str)>,
+    mechanism: Option<&str>,
+) -> Client {
     let mut options = ClientOptions::parse(proxy.uri()).await.unwrap();
     options.credential = user.map(|(name, password, db)| {
-        let mut credential =
-            Credential::builder().username(name.to_owned()).password(password.to_owned()).source(db.to_owned()).build();
+        let mut credential = Credential::builder()
+            .username(name.to_owned())
+            .password(password.to_owned())
+            .source(db.to_owned())
+            .build();
         credential.mechanism = mechanism.map(|m| m.parse().unwrap());
         credential
     });
@@ -25,9 +32,12 @@ async fn root(proxy: &Proxy) -> Client {
 
 /// Two users of one database: one may read and write, the other nothing there.
 async fn users(db: &mongodb::Database) {
-    for (user, roles) in [("reader", vec![doc! {"role": "readWrite", "db": db.name()}]), ("nobody", vec![])] {
+    for (user, roles) in [
+        ("reader", vec![doc! {"role": "readWrite", "db": db.name()}]),
+        ("nobody", vec![]),
+    ] {
         let create = doc! {"createUser": user, "pwd": format!("pw-{user}"), "roles": roles,
-            "mechanisms": ["SCRAM-SHA-1", "SCRAM-SHA-256"]};
+        "mechanisms": ["SCRAM-SHA-1", "SCRAM-SHA-256"]};
         db.run_command(create).await.unwrap();
     }
 }
@@ -46,14 +56,39 @@ async fn scram_sha_1_and_256_are_relayed_and_a_wrong_password_is_refused() {
     let root = root(&proxy).await;
     let db = root.database(&shared::database("auth"));
     users(&db).await;
-    db.collection::<Document>("c").insert_one(doc! {"_id": 1}).await.unwrap();
+    db.collection::<Document>("c")
+        .insert_one(doc! {"_id": 1})
+        .await
+        .unwrap();
     for mechanism in ["SCRAM-SHA-1", "SCRAM-SHA-256"] {
-        let reader = client(&proxy, Some(("reader", "pw-reader", db.name())), Some(mechanism)).await;
-        let found = reader.database(db.name()).collection::<Document>("c").find_one(doc! {}).await.unwrap();
+        let reader = client(
+            &proxy,
+            Some(("reader", "pw-reader", db.name())),
+            Some(mechanism),
+        )
+        .await;
+        let found = reader
+            .database(db.name())
+            .collection::<Document>("c")
+            .find_one(doc! {})
+            .await
+            .unwrap();
         assert_eq!(found, Some(doc! {"_id": 1}), "{mechanism}");
-        let wrong = client(&proxy, Some(("reader", "wrong", db.name())), Some(mechanism)).await;
-        let error = wrong.database(db.name()).run_command(doc! {"ping": 1}).await.unwrap_err();
-        assert!(error.to_string().contains("uthentication"), "{mechanism}: {error}");
+        let wrong = client(
+            &proxy,
+            Some(("reader", "wrong", db.name())),
+            Some(mechanism),
+        )
+        .await;
+        let error = wrong
+            .database(db.name())
+            .run_command(doc! {"ping": 1})
+            .await
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("uthentication"),
+            "{mechanism}: {error}"
+        );
     }
 }
 
@@ -63,18 +98,33 @@ async fn what_one_principal_has_read_is_never_served_to_another() {
     let root = root(&proxy).await;
     let db = root.database(&shared::database("auth"));
     users(&db).await;
-    db.collection::<Document>("c").insert_one(doc! {"_id": 1}).await.unwrap();
+    db.collection::<Document>("c")
+        .insert_one(doc! {"_id": 1})
+        .await
+        .unwrap();
     let reader = client(&proxy, Some(("reader", "pw-reader", db.name())), None).await;
     let cached = reader.database(db.name()).collection::<Document>("c");
     let before = proxy.count("/cache/hits");
     for _ in 0..5 {
-        assert_eq!(cached.find_one(doc! {"_id": 1}).await.unwrap(), Some(doc! {"_id": 1}));
+        assert_eq!(
+            cached.find_one(doc! {"_id": 1}).await.unwrap(),
+            Some(doc! {"_id": 1})
+        );
     }
-    assert!(proxy.count("/cache/hits") >= before + 3, "{}", proxy.status());
+    assert!(
+        proxy.count("/cache/hits") >= before + 3,
+        "{}",
+        proxy.status()
+    );
     let nobody = client(&proxy, Some(("nobody", "pw-nobody", db.name())), None).await;
     let anonymous = client(&proxy, None, None).await;
     for stranger in [nobody, anonymous] {
-        let error = stranger.database(db.name()).collection::<Document>("c").find_one(doc! {"_id": 1}).await.unwrap_err();
+        let error = stranger
+            .database(db.name())
+            .collection::<Document>("c")
+            .find_one(doc! {"_id": 1})
+            .await
+            .unwrap_err();
         assert_eq!(code(&error), Some(13), "Unauthorized, not {error}");
     }
 }
@@ -85,7 +135,10 @@ async fn a_dropped_user_gets_no_more_hits() {
     let root = root(&proxy).await;
     let db = root.database(&shared::database("auth"));
     users(&db).await;
-    db.collection::<Document>("c").insert_one(doc! {"_id": 1}).await.unwrap();
+    db.collection::<Document>("c")
+        .insert_one(doc! {"_id": 1})
+        .await
+        .unwrap();
     let reader = client(&proxy, Some(("reader", "pw-reader", db.name())), None).await;
     let c = reader.database(db.name()).collection::<Document>("c");
     for _ in 0..3 {
@@ -98,7 +151,10 @@ async fn a_dropped_user_gets_no_more_hits() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_of_one_principal_share_few_links() {
-    let proxy = Proxy::start(&shared::auth().await.seed_uri(), &[("upstream.max_links", "4")]);
+    let proxy = Proxy::start(
+        &shared::auth().await.seed_uri(),
+        &[("upstream.max_links", "4")],
+    );
     let clients = futures_util::future::join_all((0..40).map(|_| root(&proxy))).await;
     let db = shared::database("auth");
     let work = clients.iter().map(|c| async {
@@ -132,12 +188,19 @@ async fn logout_leaves_the_principal() {
     let proxy = Proxy::start(&shared::auth().await.seed_uri(), &[]);
     let mut options = ClientOptions::parse(proxy.uri()).await.unwrap();
     options.max_pool_size = Some(1);
-    options.credential =
-        Some(Credential::builder().username(ROOT.0.to_owned()).password(ROOT.1.to_owned()).build());
+    options.credential = Some(
+        Credential::builder()
+            .username(ROOT.0.to_owned())
+            .password(ROOT.1.to_owned())
+            .build(),
+    );
     let client = Client::with_options(options).unwrap();
     let admin = client.database("admin");
     admin.run_command(doc! {"listDatabases": 1}).await.unwrap();
     admin.run_command(doc! {"logout": 1}).await.unwrap();
-    let error = admin.run_command(doc! {"listDatabases": 1}).await.unwrap_err();
+    let error = admin
+        .run_command(doc! {"listDatabases": 1})
+        .await
+        .unwrap_err();
     assert_eq!(code(&error), Some(13), "{error}");
 }

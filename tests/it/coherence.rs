@@ -29,18 +29,38 @@ struct Register {
 async fn readers_never_see_the_past_whatever_the_kind_of_write() {
     let proxy = Proxy::start(&shared::rs().await.seed_uri(), &[("cache.ttl", "\"1h\"")]);
     let client = Client::with_uri_str(proxy.uri()).await.unwrap();
-    let c = client.database(&shared::database("coherence")).collection::<Document>("c");
+    let c = client
+        .database(&shared::database("coherence"))
+        .collection::<Document>("c");
     let registers: Arc<Vec<Register>> = Arc::new((0..KEYS).map(|_| Register::default()).collect());
     for key in 0..KEYS as i32 {
-        c.insert_one(doc! {"_id": key, "k": key, "v": 0_i64}).await.unwrap();
+        c.insert_one(doc! {"_id": key, "k": key, "v": 0_i64})
+            .await
+            .unwrap();
     }
     let stop = Arc::new(AtomicBool::new(false));
     let reads = Arc::new(AtomicU64::new(0));
     let writers: Vec<_> = (0..WRITERS)
-        .map(|w| tokio::spawn(write(w, c.clone(), client.clone(), Arc::clone(&registers), Arc::clone(&reads), Arc::clone(&stop))))
+        .map(|w| {
+            tokio::spawn(write(
+                w,
+                c.clone(),
+                client.clone(),
+                Arc::clone(&registers),
+                Arc::clone(&reads),
+                Arc::clone(&stop),
+            ))
+        })
         .collect();
     let readers: Vec<_> = (0..READERS)
-        .map(|r| tokio::spawn(read(r, c.clone(), Arc::clone(&registers), Arc::clone(&reads))))
+        .map(|r| {
+            tokio::spawn(read(
+                r,
+                c.clone(),
+                Arc::clone(&registers),
+                Arc::clone(&reads),
+            ))
+        })
         .collect();
     let mut violations = Vec::new();
     for reader in readers {
@@ -50,13 +70,33 @@ async fn readers_never_see_the_past_whatever_the_kind_of_write() {
     for writer in writers {
         writer.await.unwrap();
     }
-    assert!(violations.is_empty(), "{} violations: {:?}", violations.len(), &violations[..violations.len().min(5)]);
-    assert!(proxy.count("/cache/hits") > 100, "the cache took part: {}", proxy.status());
-    assert!(proxy.count("/cache/invalidations") > 100, "and so did the writers: {}", proxy.status());
+    assert!(
+        violations.is_empty(),
+        "{} violations: {:?}",
+        violations.len(),
+        &violations[..violations.len().min(5)]
+    );
+    assert!(
+        proxy.count("/cache/hits") > 100,
+        "the cache took part: {}",
+        proxy.status()
+    );
+    assert!(
+        proxy.count("/cache/invalidations") > 100,
+        "and so did the writers: {}",
+        proxy.status()
+    );
 }
 
 /// Owns the keys `w, w + WRITERS, …` and writes them in every way.
-async fn write(w: usize, c: Collection<Document>, client: Client, registers: Arc<Vec<Register>>, reads: Arc<AtomicU64>, stop: Arc<AtomicBool>) {
+async fn write(
+    w: usize,
+    c: Collection<Document>,
+    client: Client,
+    registers: Arc<Vec<Register>>,
+    reads: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+) {
     let db = client.database(&c.namespace().db);
     for round in 1_i64.. {
         if stop.load(SeqCst) {
@@ -66,10 +106,26 @@ async fn write(w: usize, c: Collection<Document>, client: Client, registers: Arc
             let id = key as i32;
             registers[key].sent.store(round, SeqCst);
             match (round as usize + turn) % 8 {
-                0 => drop(c.update_one(doc! {"_id": id}, doc! {"$set": {"v": round}}).await.unwrap()),
-                1 => drop(c.update_many(doc! {"k": id}, doc! {"$max": {"v": round}}).await.unwrap()),
-                2 => drop(c.replace_one(doc! {"_id": id}, doc! {"k": id, "v": round}).await.unwrap()),
-                3 => drop(c.find_one_and_update(doc! {"k": id}, doc! {"$set": {"v": round}}).await.unwrap()),
+                0 => drop(
+                    c.update_one(doc! {"_id": id}, doc! {"$set": {"v": round}})
+                        .await
+                        .unwrap(),
+                ),
+                1 => drop(
+                    c.update_many(doc! {"k": id}, doc! {"$max": {"v": round}})
+                        .await
+                        .unwrap(),
+                ),
+                2 => drop(
+                    c.replace_one(doc! {"_id": id}, doc! {"k": id, "v": round})
+                        .await
+                        .unwrap(),
+                ),
+                3 => drop(
+                    c.find_one_and_update(doc! {"k": id}, doc! {"$set": {"v": round}})
+                        .await
+                        .unwrap(),
+                ),
                 4 => {
                     let pipeline = vec![doc! {"$set": {"v": round}}];
                     drop(c.update_one(doc! {"_id": id}, pipeline).await.unwrap());
@@ -86,12 +142,20 @@ async fn write(w: usize, c: Collection<Document>, client: Client, registers: Arc
                     let mut session = client.start_session().await.unwrap();
                     session.start_transaction().await.unwrap();
                     let set = doc! {"$set": {"v": round}};
-                    c.update_one(doc! {"_id": id}, set).session(&mut session).await.unwrap();
+                    c.update_one(doc! {"_id": id}, set)
+                        .session(&mut session)
+                        .await
+                        .unwrap();
                     session.commit_transaction().await.unwrap();
                 }
                 _ => {
-                    let updates = vec![doc! {"q": {"_id": id}, "u": {"$set": {"v": round}}, "upsert": true}];
-                    drop(db.run_command(doc! {"update": c.name(), "updates": updates}).await.unwrap());
+                    let updates =
+                        vec![doc! {"q": {"_id": id}, "u": {"$set": {"v": round}}, "upsert": true}];
+                    drop(
+                        db.run_command(doc! {"update": c.name(), "updates": updates})
+                            .await
+                            .unwrap(),
+                    );
                 }
             }
             registers[key].known.fetch_max(round, SeqCst);
@@ -105,7 +169,12 @@ async fn write(w: usize, c: Collection<Document>, client: Client, registers: Arc
 }
 
 /// Reads keys in several shapes and checks what comes.
-async fn read(r: usize, c: Collection<Document>, registers: Arc<Vec<Register>>, reads: Arc<AtomicU64>) -> Vec<String> {
+async fn read(
+    r: usize,
+    c: Collection<Document>,
+    registers: Arc<Vec<Register>>,
+    reads: Arc<AtomicU64>,
+) -> Vec<String> {
     let mut violations = Vec::new();
     let mut n = r;
     while reads.fetch_add(1, SeqCst) < READS {
@@ -114,10 +183,25 @@ async fn read(r: usize, c: Collection<Document>, registers: Arc<Vec<Register>>, 
         let id = key as i32;
         let least: Vec<i64> = registers.iter().map(|r| r.known.load(SeqCst)).collect();
         let found: Vec<Document> = match (n / KEYS) % 3 {
-            0 => c.find_one(doc! {"_id": id}).await.unwrap().into_iter().collect(),
-            1 => c.find_one(doc! {"k": id}).projection(doc! {"v": 1}).await.unwrap().into_iter().collect(),
+            0 => c
+                .find_one(doc! {"_id": id})
+                .await
+                .unwrap()
+                .into_iter()
+                .collect(),
+            1 => c
+                .find_one(doc! {"k": id})
+                .projection(doc! {"v": 1})
+                .await
+                .unwrap()
+                .into_iter()
+                .collect(),
             _ => {
-                let mut cursor = c.find(doc! {"k": {"$gte": 0}}).sort(doc! {"_id": 1}).await.unwrap();
+                let mut cursor = c
+                    .find(doc! {"k": {"$gte": 0}})
+                    .sort(doc! {"_id": 1})
+                    .await
+                    .unwrap();
                 let mut all = Vec::new();
                 while cursor.advance().await.unwrap() {
                     all.push(cursor.deserialize_current().unwrap());
@@ -130,7 +214,10 @@ async fn read(r: usize, c: Collection<Document>, registers: Arc<Vec<Register>>, 
             let value = document.get_i64("v").unwrap();
             let most = registers[key].sent.load(SeqCst);
             if value < least[key] || value > most {
-                violations.push(format!("key {key}: read {value}, known before {}, sent {most}", least[key]));
+                violations.push(format!(
+                    "key {key}: read {value}, known before {}, sent {most}",
+                    least[key]
+                ));
             }
             registers[key].known.fetch_max(value, SeqCst);
         }
@@ -144,15 +231,24 @@ async fn read(r: usize, c: Collection<Document>, registers: Arc<Vec<Register>>, 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unacknowledged_write_is_seen_by_the_clients_next_read() {
     let proxy = Proxy::start(&shared::rs().await.seed_uri(), &[("cache.ttl", "\"1h\"")]);
-    let client = Client::with_uri_str(format!("{}?maxPoolSize=1", proxy.uri())).await.unwrap();
-    let c = client.database(&shared::database("unacknowledged")).collection::<Document>("c");
+    let client = Client::with_uri_str(format!("{}?maxPoolSize=1", proxy.uri()))
+        .await
+        .unwrap();
+    let c = client
+        .database(&shared::database("unacknowledged"))
+        .collection::<Document>("c");
     c.insert_one(doc! {"_id": 1, "v": 0}).await.unwrap();
-    let unacknowledged = mongodb::options::WriteConcern::builder().w(mongodb::options::Acknowledgment::Nodes(0)).build();
+    let unacknowledged = mongodb::options::WriteConcern::builder()
+        .w(mongodb::options::Acknowledgment::Nodes(0))
+        .build();
     for v in 1..50 {
         c.find_one(doc! {"_id": 1}).await.unwrap();
         let set = doc! {"$set": {"v": v}};
         // The driver can't read a result from a write without a reply; what counts is what is stored.
-        let _ = c.update_one(doc! {"_id": 1}, set).write_concern(unacknowledged.clone()).await;
+        let _ = c
+            .update_one(doc! {"_id": 1}, set)
+            .write_concern(unacknowledged.clone())
+            .await;
         let found = c.find_one(doc! {"_id": 1}).await.unwrap().unwrap();
         assert_eq!(found.get_i32("v").ok(), Some(v));
     }
@@ -163,18 +259,40 @@ async fn writes_around_the_proxy_are_seen_after_the_ttl() {
     let rs = shared::rs().await;
     let proxy = Proxy::start(&rs.seed_uri(), &[("cache.ttl", "\"300ms\"")]);
     let name = shared::database("around");
-    let through = Client::with_uri_str(proxy.uri()).await.unwrap().database(&name).collection::<Document>("c");
-    let around = Client::with_uri_str(rs.uri()).await.unwrap().database(&name).collection::<Document>("c");
+    let through = Client::with_uri_str(proxy.uri())
+        .await
+        .unwrap()
+        .database(&name)
+        .collection::<Document>("c");
+    let around = Client::with_uri_str(rs.uri())
+        .await
+        .unwrap()
+        .database(&name)
+        .collection::<Document>("c");
     through.insert_one(doc! {"_id": 1, "v": 0}).await.unwrap();
     through.find_one(doc! {"_id": 1}).await.unwrap();
-    around.update_one(doc! {"_id": 1}, doc! {"$set": {"v": 1}}).await.unwrap();
+    around
+        .update_one(doc! {"_id": 1}, doc! {"$set": {"v": 1}})
+        .await
+        .unwrap();
     let written = std::time::Instant::now();
     crate::parts::wait::until_async("the new value is seen", async || {
-        through.find_one(doc! {"_id": 1}).await.unwrap().unwrap().get_i32("v").ok() == Some(1)
+        through
+            .find_one(doc! {"_id": 1})
+            .await
+            .unwrap()
+            .unwrap()
+            .get_i32("v")
+            .ok()
+            == Some(1)
     })
     .await;
     let bound = std::time::Duration::from_secs(5);
-    assert!(written.elapsed() < bound, "seen only after {:?}", written.elapsed());
+    assert!(
+        written.elapsed() < bound,
+        "seen only after {:?}",
+        written.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,15 +302,37 @@ async fn a_view_follows_the_collections_it_reads() {
     let db = client.database(&shared::database("views"));
     let base = db.collection::<Document>("base");
     base.insert_one(doc! {"_id": 1, "v": 0}).await.unwrap();
-    db.run_command(doc! {"create": "view", "viewOn": "base", "pipeline": []}).await.unwrap();
+    db.run_command(doc! {"create": "view", "viewOn": "base", "pipeline": []})
+        .await
+        .unwrap();
     let view = db.collection::<Document>("view");
     for v in 1..20 {
-        base.update_one(doc! {"_id": 1}, doc! {"$set": {"v": v}}).await.unwrap();
+        base.update_one(doc! {"_id": 1}, doc! {"$set": {"v": v}})
+            .await
+            .unwrap();
         for _ in 0..2 {
-            assert_eq!(view.find_one(doc! {}).await.unwrap().unwrap().get_i32("v").ok(), Some(v));
+            assert_eq!(
+                view.find_one(doc! {})
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .get_i32("v")
+                    .ok(),
+                Some(v)
+            );
         }
     }
-    db.run_command(doc! {"collMod": "view", "viewOn": "base", "pipeline": [{"$set": {"v": 99}}]}).await.unwrap();
-    assert_eq!(view.find_one(doc! {}).await.unwrap().unwrap().get_i32("v").ok(), Some(99));
+    db.run_command(doc! {"collMod": "view", "viewOn": "base", "pipeline": [{"$set": {"v": 99}}]})
+        .await
+        .unwrap();
+    assert_eq!(
+        view.find_one(doc! {})
+            .await
+            .unwrap()
+            .unwrap()
+            .get_i32("v")
+            .ok(),
+        Some(99)
+    );
     assert!(proxy.count("/cache/hits") >= 15, "{}", proxy.status());
 }

@@ -11,7 +11,12 @@ const TABLE: &[(&str, &[&str])] = &[
     ("pipeline", &["wire", "command"]),
     ("stages", &["wire", "command", "pipeline", "config"]),
     ("upstream", &["wire", "command", "pipeline", "config"]),
-    ("server", &["wire", "command", "pipeline", "stages", "upstream", "config"]),
+    (
+        "server",
+        &[
+            "wire", "command", "pipeline", "stages", "upstream", "config",
+        ],
+    ),
     ("admin", &["upstream", "server", "config", "memory"]),
     ("config", &[]),
     ("memory", &[]),
@@ -34,7 +39,10 @@ fn every_module_uses_only_what_the_layer_table_allows() {
                 continue;
             }
             used.entry(module.clone()).or_default().insert(name.clone());
-            if !allowed.get(module.as_str()).is_some_and(|list| list.contains(&name.as_str())) {
+            if !allowed
+                .get(module.as_str())
+                .is_some_and(|list| list.contains(&name.as_str()))
+            {
                 wrong.push(format!("{file} uses crate::{name}: {module} may not"));
             }
         }
@@ -43,7 +51,10 @@ fn every_module_uses_only_what_the_layer_table_allows() {
     for (module, list) in TABLE {
         for name in *list {
             let is_used = used.get(*module).is_some_and(|u| u.contains(*name));
-            assert!(is_used, "the table lets {module} use {name}, which it no longer does");
+            assert!(
+                is_used,
+                "the table lets {module} use {name}, which it no longer does"
+            );
         }
     }
 }
@@ -53,7 +64,10 @@ fn stages_do_not_use_each_other() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for (module, file, text) in sources(&root) {
         if module == "stages" && !file.ends_with("stages/mod.rs") {
-            assert!(!text.contains("crate::stages::"), "{file} uses another stage");
+            assert!(
+                !text.contains("crate::stages::"),
+                "{file} uses another stage"
+            );
         }
     }
 }
@@ -62,9 +76,14 @@ fn stages_do_not_use_each_other() {
 fn the_table_names_every_module() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let lib = fs::read_to_string(root.join("lib.rs")).unwrap();
-    let modules = lib.lines().filter_map(|l| l.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let modules = lib
+        .lines()
+        .filter_map(|l| l.strip_prefix("pub mod ")?.strip_suffix(';'));
     for module in modules {
-        assert!(TABLE.iter().any(|(name, _)| *name == module), "{module} isn't in the layer table");
+        assert!(
+            TABLE.iter().any(|(name, _)| *name == module),
+            "{module} isn't in the layer table"
+        );
     }
 }
 
@@ -74,7 +93,14 @@ fn wire_and_command_are_pure() {
     for (module, file, text) in sources(&root) {
         if matches!(module.as_str(), "wire" | "command") {
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-            for name in ["tokio::", "tracing::", "std::net", "std::fs", "Instant::now", "SystemTime"] {
+            for name in [
+                "tokio::",
+                "tracing::",
+                "std::net",
+                "std::fs",
+                "Instant::now",
+                "SystemTime",
+            ] {
                 assert!(!code.contains(name), "{file} uses {name}");
             }
         }
@@ -96,15 +122,28 @@ fn sources(root: &Path) -> Vec<(String, String, String)> {
                 continue;
             }
             let inside = path.strip_prefix(root).unwrap();
-            let first = inside.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+            let first = inside
+                .components()
+                .next()
+                .unwrap()
+                .as_os_str()
+                .to_string_lossy()
+                .into_owned();
             let module = first.trim_end_matches(".rs").to_owned();
             if matches!(module.as_str(), "lib" | "main") || path.ends_with("tests.rs") {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();
-            let code: Vec<&str> = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
+            let code: Vec<&str> = text
+                .lines()
+                .filter(|l| !l.trim_start().starts_with("//"))
+                .collect();
             let code = code.join("\n");
-            let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
+            let code = code
+                .split("#[cfg(test)]\nmod tests {")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             found.push((module, path.display().to_string(), code));
         }
     }
@@ -143,5 +182,8 @@ fn uses(text: &str) -> BTreeSet<String> {
 }
 
 fn first_word(text: &str) -> String {
-    text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    text.trim()
+        .chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
 }

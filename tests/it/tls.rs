@@ -25,13 +25,27 @@ async fn clients_may_speak_tls_and_plain_clients_are_not_served_then() {
     let settings: Vec<(&str, &str)> = settings.iter().map(|(k, v)| (*k, v.as_str())).collect();
     let proxy = Proxy::start(&shared::rs().await.seed_uri(), &settings);
     let mut options = ClientOptions::parse(proxy.uri()).await.unwrap();
-    options.tls = Some(Tls::Enabled(TlsOptions::builder().ca_file_path(certificates.ca()).build()));
+    options.tls = Some(Tls::Enabled(
+        TlsOptions::builder()
+            .ca_file_path(certificates.ca())
+            .build(),
+    ));
     let client = Client::with_options(options).unwrap();
-    client.database("d").run_command(doc! {"ping": 1}).await.unwrap();
+    client
+        .database("d")
+        .run_command(doc! {"ping": 1})
+        .await
+        .unwrap();
     let mut plain = ClientOptions::parse(proxy.uri()).await.unwrap();
     plain.server_selection_timeout = Some(std::time::Duration::from_millis(500));
     let plain = Client::with_options(plain).unwrap();
-    assert!(plain.database("d").run_command(doc! {"ping": 1}).await.is_err());
+    assert!(
+        plain
+            .database("d")
+            .run_command(doc! {"ping": 1})
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,10 +64,16 @@ async fn a_client_certificate_can_be_required() {
     let connect = async |certificate: Option<std::path::PathBuf>| {
         let mut options = ClientOptions::parse(proxy.uri()).await.unwrap();
         options.server_selection_timeout = Some(std::time::Duration::from_secs(2));
-        let mut tls = TlsOptions::builder().ca_file_path(certificates.ca()).build();
+        let mut tls = TlsOptions::builder()
+            .ca_file_path(certificates.ca())
+            .build();
         tls.cert_key_file_path = certificate;
         options.tls = Some(Tls::Enabled(tls));
-        Client::with_options(options).unwrap().database("d").run_command(doc! {"ping": 1}).await
+        Client::with_options(options)
+            .unwrap()
+            .database("d")
+            .run_command(doc! {"ping": 1})
+            .await
     };
     connect(Some(certificates.client())).await.unwrap();
     assert!(connect(None).await.is_err());
@@ -75,12 +95,34 @@ async fn the_upstream_may_want_tls_and_a_wrong_authority_is_refused() {
     let ca = quoted(&certificates.ca());
     let proxy = Proxy::start(&uri, &[("upstream.tls.ca", &ca)]);
     let client = Client::with_uri_str(proxy.uri()).await.unwrap();
-    client.database("d").run_command(doc! {"ping": 1}).await.unwrap();
+    client
+        .database("d")
+        .run_command(doc! {"ping": 1})
+        .await
+        .unwrap();
     let others = Certificates::new();
     let ca = quoted(&others.ca());
-    let settings = [("upstream.tls.ca", ca.as_str()), ("upstream.failover_wait", "\"300ms\"")];
+    let settings = [
+        ("upstream.tls.ca", ca.as_str()),
+        ("upstream.failover_wait", "\"300ms\""),
+    ];
     let distrusting = Proxy::start(&uri, &settings);
-    let client = Client::with_uri_str(format!("{}?serverSelectionTimeoutMS=1000", distrusting.uri())).await.unwrap();
-    assert!(client.database("d").run_command(doc! {"ping": 1}).await.is_err());
-    assert!(distrusting.log().contains("certificate"), "{}", distrusting.log());
+    let client = Client::with_uri_str(format!(
+        "{}?serverSelectionTimeoutMS=1000",
+        distrusting.uri()
+    ))
+    .await
+    .unwrap();
+    assert!(
+        client
+            .database("d")
+            .run_command(doc! {"ping": 1})
+            .await
+            .is_err()
+    );
+    assert!(
+        distrusting.log().contains("certificate"),
+        "{}",
+        distrusting.log()
+    );
 }

@@ -35,12 +35,19 @@ pub(super) struct Facts {
 
 impl Facts {
     pub fn new() -> Facts {
-        Facts { known: Cache::new(CAPACITY) }
+        Facts {
+            known: Cache::new(CAPACITY),
+        }
     }
 
     /// What the request's collection is, asking the server when it isn't known.
     /// `None`: no such collection, a kind that can't be relied on, or no right to know.
-    pub async fn kind_of(&self, request: &Request, fences: &Arc<Fences>, next: Next<'_>) -> Option<CollectionKind> {
+    pub async fn kind_of(
+        &self,
+        request: &Request,
+        fences: &Arc<Fences>,
+        next: Next<'_>,
+    ) -> Option<CollectionKind> {
         let (db, collection) = (request.command.db(), request.command.collection()?);
         let key = format!("{}\0{db}\0{collection}", request.principal.id);
         if let Some(fact) = self.known.get(&key)
@@ -57,7 +64,14 @@ impl Facts {
             return None;
         }
         let expires = Instant::now() + LIFETIME;
-        self.known.insert(key, Arc::new(Fact { kind, stamp, expires }));
+        self.known.insert(
+            key,
+            Arc::new(Fact {
+                kind,
+                stamp,
+                expires,
+            }),
+        );
         Some(kind)
     }
 }

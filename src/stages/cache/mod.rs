@@ -24,7 +24,9 @@ pub use self::stats::CacheStats;
 use self::store::{Entry, Store};
 use crate::command::{Bypass, Kind, ReplyView, canonical_find, check_find, without_cluster_time};
 use crate::config;
-use crate::pipeline::{BoxFuture, Decision, Fences, Next, Outcome, Reads, Reply, Request, Stage, Stamp};
+use crate::pipeline::{
+    BoxFuture, Decision, Fences, Next, Outcome, Reads, Reply, Request, Stage, Stamp,
+};
 use crate::wire::build;
 use crate::wire::frame::Frame;
 
@@ -86,11 +88,17 @@ impl Cache {
             if let Err(why) = canonical_find(&request.command, request.principal.id, key) {
                 return Lookup::Pass(why);
             }
-            let Some(entry) = self.store.get(key) else { return Lookup::Miss(key.as_slice().into()) };
-            if entry.expires.is_some_and(|at| at <= Instant::now()) || !self.fences.valid(&entry.stamp) {
+            let Some(entry) = self.store.get(key) else {
+                return Lookup::Miss(key.as_slice().into());
+            };
+            if entry.expires.is_some_and(|at| at <= Instant::now())
+                || !self.fences.valid(&entry.stamp)
+            {
                 return Lookup::Miss(key.as_slice().into());
             }
-            Lookup::Hit(Reply::replayed(Frame { bytes: entry.reply.clone() }))
+            Lookup::Hit(Reply::replayed(Frame {
+                bytes: entry.reply.clone(),
+            }))
         })
     }
 
@@ -99,7 +107,11 @@ impl Cache {
         check_find(&request.command)?;
         let db = request.command.db();
         let collection = request.command.collection().ok_or(Bypass::Namespace)?;
-        if self.bypass_namespaces.iter().any(|p| p.matches(db, collection)) {
+        if self
+            .bypass_namespaces
+            .iter()
+            .any(|p| p.matches(db, collection))
+        {
             return Err(Bypass::Namespace);
         }
         let reads = match self.facts.kind_of(request, &self.fences, next).await {
@@ -111,7 +123,13 @@ impl Cache {
     }
 
     /// Stores an answer, if nothing forbids it.
-    fn store(&self, key: Box<[u8]>, stamp: Stamp, request: &Request, reply: &Reply) -> Result<(), Bypass> {
+    fn store(
+        &self,
+        key: Box<[u8]>,
+        stamp: Stamp,
+        request: &Request,
+        reply: &Reply,
+    ) -> Result<(), Bypass> {
         let body = reply.body();
         if body.len() > self.max_entry {
             return Err(Bypass::TooLarge);
@@ -122,14 +140,22 @@ impl Cache {
             Some(id) if id != 0 => return Err(Bypass::OpenCursor),
             _ => return Err(Bypass::NotOk),
         }
-        let kept = if view.has_cluster_time { without_cluster_time(body) } else { body.to_vec().into() };
+        let kept = if view.has_cluster_time {
+            without_cluster_time(body)
+        } else {
+            body.to_vec().into()
+        };
         let bytes = build::op_msg(0, 0, 0, &kept);
         let now = Instant::now();
         let mut lives = self.ttl;
         if request.principal.id != 0 {
             lives = Some(lives.map_or(self.principal_ttl, |ttl| ttl.min(self.principal_ttl)));
         }
-        let entry = Entry { reply: bytes, stamp, expires: lives.and_then(|ttl| now.checked_add(ttl)) };
+        let entry = Entry {
+            reply: bytes,
+            stamp,
+            expires: lives.and_then(|ttl| now.checked_add(ttl)),
+        };
         // Last, so that a write which began in between is seen either here or, by the
         // stamp, whenever the entry is looked at.
         if !self.fences.unmet(&stamp) {

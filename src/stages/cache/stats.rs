@@ -49,6 +49,9 @@ impl CacheStats {
 
     /// Reads not looked for, or not stored, by reason.
     pub fn bypasses(&self) -> impl Iterator<Item = (Bypass, u64)> + '_ {
-        Bypass::ALL.iter().zip(&self.bypasses).map(|(&why, n)| (why, n.load(Relaxed)))
+        Bypass::ALL
+            .iter()
+            .zip(&self.bypasses)
+            .map(|(&why, n)| (why, n.load(Relaxed)))
     }
 }

@@ -28,7 +28,9 @@ pub(super) struct Store {
 impl Store {
     pub fn new(max_bytes: u64) -> Store {
         // A guess at the number of entries only sizes the first tables.
-        let expected = usize::try_from(max_bytes / 4096).unwrap_or(usize::MAX).clamp(64, 1 << 16);
+        let expected = usize::try_from(max_bytes / 4096)
+            .unwrap_or(usize::MAX)
+            .clamp(64, 1 << 16);
         let options = quick_cache::OptionsBuilder::new()
             .estimated_items_capacity(expected)
             .weight_capacity(max_bytes)

@@ -19,7 +19,13 @@ struct Setup {
 }
 
 fn setup(script: impl IntoIterator<Item = Document>) -> Setup {
-    setup_with(script, config::Cache { external_writes: config::ExternalWrites::None, ..Default::default() })
+    setup_with(
+        script,
+        config::Cache {
+            external_writes: config::ExternalWrites::None,
+            ..Default::default()
+        },
+    )
 }
 
 fn setup_with(script: impl IntoIterator<Item = Document>, config: config::Cache) -> Setup {
@@ -28,7 +34,12 @@ fn setup_with(script: impl IntoIterator<Item = Document>, config: config::Cache)
     let cache = Arc::new(Cache::new(&config, Arc::clone(&fences)));
     let stages: Vec<Box<dyn Stage>> = vec![Box::new(Arc::clone(&cache))];
     let pipeline = Pipeline::new(stages, backend.clone(), Arc::clone(&fences));
-    Setup { pipeline, backend, cache, fences }
+    Setup {
+        pipeline,
+        backend,
+        cache,
+        fences,
+    }
 }
 
 impl Setup {
@@ -60,14 +71,19 @@ async fn a_repeated_find_is_answered_from_memory() {
     let s = setup([collection(), batch(1)]);
     assert!(s.run(find()).await.trail.has(Decision::Stored));
     assert!(s.run(find()).await.trail.has(Decision::Hit));
-    assert_eq!(s.backend.asked().len(), 2, "what it is, and the read itself");
+    assert_eq!(
+        s.backend.asked().len(),
+        2,
+        "what it is, and the read itself"
+    );
     assert_eq!((s.cache.stats().hits(), s.cache.entries()), (1, 1));
 }
 
 #[tokio::test]
 async fn a_write_that_changed_something_drops_it_and_one_that_did_not_keeps_it() {
     let s = setup([
-        collection(), batch(1),
+        collection(),
+        batch(1),
         doc! {"n": 1, "nModified": 0, "ok": 1.0},
         doc! {"n": 1, "nModified": 1, "ok": 1.0},
         batch(2),
@@ -97,7 +113,9 @@ async fn an_answer_that_a_write_overtook_is_not_stored() {
 async fn a_read_during_a_write_goes_to_the_server_and_is_not_stored() {
     let s = setup([collection(), batch(1), batch(2)]);
     s.run(find()).await;
-    let fence = s.fences.begin(&Footprint::Namespaces(vec![Namespace::new("d", "c")]));
+    let fence = s
+        .fences
+        .begin(&Footprint::Namespaces(vec![Namespace::new("d", "c")]));
     let during = s.run(find()).await;
     assert!(during.trail.has(Decision::Bypassed(Bypass::Fenced)));
     fence.settle(Effect::Unchanged);
@@ -108,12 +126,18 @@ async fn a_read_during_a_write_goes_to_the_server_and_is_not_stored() {
 async fn an_uncommitted_write_suspends_the_collection_until_the_commit() {
     let lsid = doc! {"id": 1};
     let s = setup([
-        collection(), batch(1),
-        doc! {"n": 1, "nModified": 1, "ok": 1.0}, batch(1), doc! {"ok": 1.0}, batch(2),
+        collection(),
+        batch(1),
+        doc! {"n": 1, "nModified": 1, "ok": 1.0},
+        batch(1),
+        doc! {"ok": 1.0},
+        batch(2),
     ]);
     s.run(find()).await;
     let mut in_txn = update();
-    in_txn.extend(doc! {"lsid": &lsid, "txnNumber": 1_i64, "autocommit": false, "startTransaction": true});
+    in_txn.extend(
+        doc! {"lsid": &lsid, "txnNumber": 1_i64, "autocommit": false, "startTransaction": true},
+    );
     s.run(in_txn).await;
     assert!(!s.run(find()).await.trail.has(Decision::Hit));
     s.run(doc! {"commitTransaction": 1, "lsid": &lsid, "txnNumber": 1_i64, "autocommit": false, "$db": "admin"}).await;
@@ -126,8 +150,15 @@ async fn reads_inside_a_transaction_neither_use_nor_fill_the_cache() {
     let s = setup([collection(), batch(1), batch(1)]);
     s.run(find()).await;
     let mut inside = find();
-    inside.extend(doc! {"lsid": {"id": 1}, "txnNumber": 1_i64, "autocommit": false, "startTransaction": true});
-    assert!(s.run(inside).await.trail.has(Decision::Bypassed(Bypass::Transaction)));
+    inside.extend(
+        doc! {"lsid": {"id": 1}, "txnNumber": 1_i64, "autocommit": false, "startTransaction": true},
+    );
+    assert!(
+        s.run(inside)
+            .await
+            .trail
+            .has(Decision::Bypassed(Bypass::Transaction))
+    );
 }
 
 #[tokio::test]
@@ -136,7 +167,9 @@ async fn the_commit_of_a_transaction_that_only_read_voids_nothing() {
     let s = setup([collection(), batch(1), batch(1), doc! {"ok": 1.0}]);
     s.run(find()).await;
     let mut inside = find();
-    inside.extend(doc! {"lsid": &lsid, "txnNumber": 1_i64, "autocommit": false, "startTransaction": true});
+    inside.extend(
+        doc! {"lsid": &lsid, "txnNumber": 1_i64, "autocommit": false, "startTransaction": true},
+    );
     s.run(inside).await;
     s.run(doc! {"commitTransaction": 1, "lsid": &lsid, "txnNumber": 1_i64, "autocommit": false, "$db": "admin"}).await;
     assert!(s.run(find()).await.trail.has(Decision::Hit));
@@ -144,7 +177,13 @@ async fn the_commit_of_a_transaction_that_only_read_voids_nothing() {
 
 #[tokio::test]
 async fn the_commit_of_a_transaction_unknown_here_voids_everything() {
-    let s = setup([collection(), batch(1), doc! {"ok": 1.0}, collection(), batch(1)]);
+    let s = setup([
+        collection(),
+        batch(1),
+        doc! {"ok": 1.0},
+        collection(),
+        batch(1),
+    ]);
     s.run(find()).await;
     s.run(doc! {"commitTransaction": 1, "lsid": {"id": 1}, "txnNumber": 1_i64, "autocommit": false, "$db": "admin"}).await;
     assert!(!s.run(find()).await.trail.has(Decision::Hit));
@@ -154,26 +193,36 @@ async fn the_commit_of_a_transaction_unknown_here_voids_everything() {
 async fn a_later_transaction_of_the_session_ends_the_fence_of_an_earlier_one() {
     let statement = |n: i64, command: Document| {
         let mut c = command;
-        c.extend(doc! {"lsid": {"id": 1}, "txnNumber": n, "autocommit": false, "startTransaction": true});
+        c.extend(
+            doc! {"lsid": {"id": 1}, "txnNumber": n, "autocommit": false, "startTransaction": true},
+        );
         c
     };
     let s = setup([
-        doc! {"n": 1, "nModified": 1, "ok": 1.0}, doc! {"ok": 0.0, "code": 1}, batch(1),
+        doc! {"n": 1, "nModified": 1, "ok": 1.0},
+        doc! {"ok": 0.0, "code": 1},
+        batch(1),
     ]);
     s.run(statement(1, update())).await;
     s.run(statement(2, find())).await;
-    assert_eq!(s.pipeline.open_transactions(), 2, "an error proves nothing about the first");
+    assert_eq!(
+        s.pipeline.open_transactions(),
+        2,
+        "an error proves nothing about the first"
+    );
     s.run(statement(2, find())).await;
     assert_eq!(s.pipeline.open_transactions(), 1);
 }
 
 #[tokio::test]
 async fn a_view_is_dropped_by_a_write_to_any_collection_of_its_database() {
-    let view = doc! {"cursor": {"id": 0_i64, "firstBatch": [{"name": "c", "type": "view"}]}, "ok": 1.0};
+    let view =
+        doc! {"cursor": {"id": 0_i64, "firstBatch": [{"name": "c", "type": "view"}]}, "ok": 1.0};
     let s = setup([view, batch(1), doc! {"n": 1, "ok": 1.0}, batch(2)]);
     s.run(find()).await;
     assert!(s.run(find()).await.trail.has(Decision::Hit));
-    s.run(doc! {"insert": "other", "documents": [{}], "$db": "d"}).await;
+    s.run(doc! {"insert": "other", "documents": [{}], "$db": "d"})
+        .await;
     assert!(!s.run(find()).await.trail.has(Decision::Hit));
 }
 
@@ -182,20 +231,36 @@ async fn what_is_not_a_known_collection_is_not_cached() {
     let none = doc! {"cursor": {"id": 0_i64, "firstBatch": []}, "ok": 1.0};
     let s = setup([none, batch(1)]);
     let read = s.run(find()).await;
-    assert!(read.trail.has(Decision::Bypassed(Bypass::UnknownCollection)));
+    assert!(
+        read.trail
+            .has(Decision::Bypassed(Bypass::UnknownCollection))
+    );
 }
 
 #[tokio::test]
 async fn errors_and_open_cursors_are_not_stored() {
     let open = doc! {"cursor": {"firstBatch": [], "id": 5_i64, "ns": "d.c"}, "ok": 1.0};
     let s = setup([collection(), doc! {"ok": 0.0, "code": 2}, open]);
-    assert!(s.run(find()).await.trail.has(Decision::Bypassed(Bypass::NotOk)));
-    assert!(s.run(find()).await.trail.has(Decision::Bypassed(Bypass::OpenCursor)));
+    assert!(
+        s.run(find())
+            .await
+            .trail
+            .has(Decision::Bypassed(Bypass::NotOk))
+    );
+    assert!(
+        s.run(find())
+            .await
+            .trail
+            .has(Decision::Bypassed(Bypass::OpenCursor))
+    );
 }
 
 #[tokio::test]
 async fn an_entry_ends_after_its_ttl_when_others_may_write_around_the_proxy() {
-    let lives = |ttl| config::Cache { ttl, ..Default::default() };
+    let lives = |ttl| config::Cache {
+        ttl,
+        ..Default::default()
+    };
     let short = setup_with([collection(), batch(1), batch(2)], lives(Duration::ZERO));
     short.run(find()).await;
     assert!(short.run(find()).await.trail.has(Decision::Stored));

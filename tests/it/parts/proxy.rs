@@ -24,7 +24,15 @@ impl Proxy {
         let admin = format!("127.0.0.1:{}", free_ports(1).expect("a free port")[0]);
         let mut command = Command::new(env!("CARGO_BIN_EXE_petiole"));
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin", &admin, "--upstream", upstream_uri])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--admin",
+                &admin,
+                "--upstream",
+                upstream_uri,
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(&log).expect("a log file"));
@@ -34,12 +42,23 @@ impl Proxy {
         let mut child = command.spawn().expect("the proxy starts");
         let mut line = String::new();
         let out = child.stdout.as_mut().expect("a pipe");
-        BufReader::new(out).read_line(&mut line).expect("the ready line");
+        BufReader::new(out)
+            .read_line(&mut line)
+            .expect("the ready line");
         let Some(address) = line.trim().strip_prefix("petiole listening on ") else {
             let _ = child.wait();
-            panic!("no ready line but {line:?}; log: {}", std::fs::read_to_string(&log).unwrap_or_default());
+            panic!(
+                "no ready line but {line:?}; log: {}",
+                std::fs::read_to_string(&log).unwrap_or_default()
+            );
         };
-        Proxy { address: address.to_owned(), child, admin, log, _dir: dir }
+        Proxy {
+            address: address.to_owned(),
+            child,
+            admin,
+            log,
+            _dir: dir,
+        }
     }
 
     /// `127.0.0.1:port` for clients.
@@ -69,7 +88,10 @@ impl Proxy {
 
     /// Sends a signal by name (`TERM`, `HUP`, `KILL`).
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.pid().to_string())
+            .status();
         assert!(sent.expect("kill runs").success());
     }
 
@@ -80,9 +102,18 @@ impl Proxy {
 
     /// Resident set size now, bytes.
     pub fn rss(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("a VmRSS line");
-        line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number") * 1024
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status
+            .lines()
+            .find_map(|l| l.strip_prefix("VmRSS:"))
+            .expect("a VmRSS line");
+        line.trim()
+            .trim_end_matches("kB")
+            .trim()
+            .parse::<u64>()
+            .expect("a number")
+            * 1024
     }
 
     /// `GET /api/status`.
@@ -95,7 +126,10 @@ impl Proxy {
     /// One number of the status, by JSON pointer (`/cache/hits`).
     pub fn count(&self, pointer: &str) -> u64 {
         let status = self.status();
-        status.pointer(pointer).and_then(serde_json::Value::as_u64).unwrap_or_else(|| panic!("no {pointer} in {status}"))
+        status
+            .pointer(pointer)
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or_else(|| panic!("no {pointer} in {status}"))
     }
 }
 
@@ -109,8 +143,12 @@ impl Drop for Proxy {
 /// One HTTP request; status code and body.
 pub fn http(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
     let mut socket = TcpStream::connect(address).expect("the admin HTTP listens");
-    let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n");
-    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+    let mut request =
+        format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n");
+    if !headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+    {
         request.push_str(&format!("Host: {address}\r\n"));
     }
     for (name, value) in headers {
@@ -120,7 +158,14 @@ pub fn http(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -
     socket.write_all(request.as_bytes()).expect("a request");
     let mut answer = String::new();
     socket.read_to_string(&mut answer).expect("an answer");
-    let code = answer.split_whitespace().nth(1).and_then(|c| c.parse().ok()).expect("a status line");
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+    let code = answer
+        .split_whitespace()
+        .nth(1)
+        .and_then(|c| c.parse().ok())
+        .expect("a status line");
+    let body = answer
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned())
+        .unwrap_or_default();
     (code, body)
 }
