@@ -16,7 +16,7 @@ struct Tally {
     by_database: DashMap<String, u64>,
 }
 
-impl Stage for Arc<Tally> {
+impl Stage for Tally {
     fn name(&self) -> &'static str {
         "tally"
     }

@@ -7,7 +7,7 @@ use dashmap::DashMap;
 use tokio::time::Instant;
 
 use super::fences::{Fence, Fences};
-use super::request::{Reply, Request};
+use super::request::Request;
 use super::stage::{Backend, Next, Outcome, Stage};
 use super::trail::Decision;
 use super::transactions::Transactions;
@@ -136,7 +136,7 @@ impl Pipeline {
             Guard::Fence(fence) => {
                 let behind_mongos = self.behind_mongos.load(Ordering::Relaxed);
                 let proved = effect(command, &view, behind_mongos);
-                self.note_writing_cursor(request, reply, &view);
+                self.note_writing_cursor(request, &view);
                 fence.settle(proved);
                 if view.ok && command.txn_number.is_some() {
                     self.transactions.accepted(request);
@@ -145,7 +145,7 @@ impl Pipeline {
         }
     }
 
-    fn note_writing_cursor(&self, request: &Request, _reply: &Reply, view: &ReplyView<'_>) {
+    fn note_writing_cursor(&self, request: &Request, view: &ReplyView<'_>) {
         let command = &request.command;
         if command.kind == Kind::Aggregate
             && let Some(id) = view.cursor_id.filter(|&id| id != 0)
@@ -153,7 +153,7 @@ impl Pipeline {
             self.writing_cursors
                 .insert(id, footprint(command, &request.msg));
         } else if command.kind == Kind::GetMore
-            && !view.cursor_id.is_some_and(|id| id != 0)
+            && view.cursor_id.is_none_or(|id| id == 0)
             && let Some(id) = command.cursor_id()
         {
             self.writing_cursors.remove(&id);

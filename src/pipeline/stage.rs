@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use super::error::Failure;
 use super::request::{Reply, Request};
@@ -20,6 +21,17 @@ pub trait Stage: Send + Sync {
 
     /// Handles a request.
     fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome>;
+}
+
+/// A stage that others look at too (status, flush).
+impl<S: Stage + ?Sized> Stage for Arc<S> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+        (**self).call(request, next)
+    }
 }
 
 /// Where requests end: MongoDB, or a script in tests.

@@ -198,7 +198,7 @@ impl Cache {
     }
 }
 
-impl Stage for Arc<Cache> {
+impl Stage for Cache {
     fn name(&self) -> &'static str {
         "cache"
     }
