@@ -16,6 +16,7 @@
 #   PYTHON   the interpreter (python3)
 #   CACHE    where PyMongo and its tests are kept (~/.cache/petiole/driver-suite)
 #   OUT      where the reports go (./driver-suite-results)
+#   REUSE    if set, compare with the direct run whose report is in OUT already
 set -euo pipefail
 
 PYMONGO=4.20.0
@@ -105,6 +106,6 @@ run() { # NAME ADDRESS [PYTEST_ARGUMENT]...
     echo "   $((SECONDS - started)) s, log in $out/$name.log"
 }
 
-run direct "$direct" "$@"
+[ -n "${REUSE:-}" ] && [ -e "$out/direct.xml" ] || run direct "$direct" "$@"
 run proxy "$proxy" "$@"
 "$python" "$here/compare_junit.py" "$out/direct.xml" "$out/proxy.xml"
