@@ -50,6 +50,8 @@ pub struct Measured {
     pub latency: Histogram<u64>,
     /// Good replies within the recorded time.
     pub completed: u64,
+    /// All good replies, those of the warm-up and after the end included.
+    pub answered: u64,
     /// Refusals within the recorded time.
     pub errors: u64,
     /// The first refusal.
@@ -286,6 +288,7 @@ impl Tally {
         let measured = Measured {
             latency: histogram(),
             completed: 0,
+            answered: 0,
             errors: 0,
             first_error: None,
             unsent: 0,
@@ -305,6 +308,7 @@ impl Tally {
     }
 
     fn good(&mut self, started: Instant, now: Instant) {
+        self.measured.answered += 1;
         if self.recording(now) {
             self.measured.completed += 1;
             self.measured

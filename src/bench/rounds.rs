@@ -53,7 +53,7 @@ pub struct LaneResult {
     pub first_error: Option<String>,
     /// The generator's own CPU time per request, in microseconds.
     pub generator_cpu_us: f64,
-    /// What the lane's probe counted, per request (warm-ups included on both sides).
+    /// What the lane's probe counted, per good reply, the warm-up's included.
     pub per_request: Vec<(String, f64)>,
     /// Resident memory of the server asked, at the end.
     pub resident_bytes: Option<u64>,
@@ -116,7 +116,7 @@ pub fn interleave(
                 let before = (lane.probe)();
                 let measured = lane.fleet.run(plan, lane.source.as_mut())?;
                 let after = (lane.probe)();
-                sum.add(&measured, plan, before, &after);
+                sum.add(&measured, before, &after);
                 done(&lane.name);
             }
         }
@@ -138,7 +138,7 @@ struct Sum {
     first_error: Option<String>,
     generator_cpu_us: f64,
     counted: Vec<(String, f64)>,
-    requests_with_warm_up: f64,
+    answered: f64,
 }
 
 impl Default for Sum {
@@ -153,13 +153,13 @@ impl Default for Sum {
             first_error: None,
             generator_cpu_us: 0.0,
             counted: Vec::new(),
-            requests_with_warm_up: 0.0,
+            answered: 0.0,
         }
     }
 }
 
 impl Sum {
-    fn add(&mut self, measured: &Measured, plan: &Plan, before: Totals, after: &Totals) {
+    fn add(&mut self, measured: &Measured, before: Totals, after: &Totals) {
         self.throughput.push(measured.throughput());
         self.p50_us
             .push(measured.latency.value_at_quantile(0.5) as f64 / 1e3);
@@ -179,9 +179,7 @@ impl Sum {
                 None => self.counted.push((name, end - start)),
             }
         }
-        // The probe is read around the whole slice, so its requests are scaled up to that.
-        self.requests_with_warm_up +=
-            measured.throughput() * (plan.warm_up + plan.duration).as_secs_f64();
+        self.answered += measured.answered as f64;
     }
 
     fn finish(self, lane: &Lane) -> LaneResult {
@@ -202,7 +200,7 @@ impl Sum {
             first_error: self.first_error,
             generator_cpu_us: per(self.generator_cpu_us, self.completed as f64),
             per_request: (self.counted.into_iter())
-                .map(|(name, total)| (name, per(total, self.requests_with_warm_up)))
+                .map(|(name, total)| (name, per(total, self.answered)))
                 .collect(),
             throughput: self.throughput,
             p50_us: self.p50_us,
