@@ -105,6 +105,7 @@ pub fn canonical_find(command: &Command, principal: u64, out: &mut Vec<u8>) -> R
         return Err(Bypass::ReadConcern);
     }
     out.extend_from_slice(&principal.to_le_bytes());
+    let mut seen = 0_u32;
     for element in doc::elements(command.body()) {
         let Ok(element) = element else {
             return Err(Bypass::UnknownField);
@@ -134,22 +135,82 @@ pub fn canonical_find(command: &Command, principal: u64, out: &mut Vec<u8>) -> R
             | "apiDeprecationErrors" => {
                 out.extend_from_slice(element.raw);
             }
-            "$readPreference" => {
-                let mode = element.as_document().and_then(|d| doc::find(d, "mode"));
-                if mode.and_then(|m| m.as_str()) != Some("primary") {
-                    return Err(Bypass::ReadPreference);
-                }
-            }
-            "lsid" | "$clusterTime" | "comment" | "maxTimeMS" => {}
-            "tailable" | "awaitData" | "noCursorTimeout" | "oplogReplay" => {
-                if element.is_truthy() {
-                    return Err(Bypass::CursorKind);
-                }
-            }
-            _ => return Err(Bypass::UnknownField),
+            key => ignorable(key, &element, &mut seen)?,
         }
     }
     Ok(())
+}
+
+/// Whether a field may be left out of the key: it doesn't change the answer, and its value is one
+/// that the server accepts (a wrong one must get the server's own error, not an answer).
+fn ignorable(key: &str, element: &doc::Element<'_>, seen: &mut u32) -> Result<(), Bypass> {
+    let (place, sound, otherwise) = match key {
+        "lsid" => (0, is_session_id(element), Bypass::UnknownField),
+        "$clusterTime" => (1, is_cluster_time(element), Bypass::UnknownField),
+        "comment" => (2, true, Bypass::UnknownField),
+        "maxTimeMS" => {
+            let limit = matches!(element.kind, INT32 | INT64)
+                .then(|| element.as_i64())
+                .flatten();
+            let sound = limit.is_some_and(|ms| (0..=i64::from(i32::MAX)).contains(&ms));
+            (3, sound, Bypass::UnknownField)
+        }
+        "$readPreference" => (4, is_primary(element), Bypass::ReadPreference),
+        "tailable" => (5, is_off(element), Bypass::CursorKind),
+        "awaitData" => (6, is_off(element), Bypass::CursorKind),
+        "noCursorTimeout" => (7, is_off(element), Bypass::CursorKind),
+        "oplogReplay" => (8, is_off(element), Bypass::CursorKind),
+        _ => return Err(Bypass::UnknownField),
+    };
+    if !sound || *seen & (1 << place) != 0 {
+        return Err(otherwise);
+    }
+    *seen |= 1 << place;
+    Ok(())
+}
+
+fn is_off(element: &doc::Element<'_>) -> bool {
+    element.as_bool() == Some(false)
+}
+
+/// `{id: UUID}` and nothing else.
+fn is_session_id(element: &doc::Element<'_>) -> bool {
+    let Some(lsid) = element.as_document() else {
+        return false;
+    };
+    let mut fields = doc::elements(lsid);
+    let id = fields.next().and_then(Result::ok).filter(|e| e.key == "id");
+    let is_uuid = id
+        .and_then(|id| id.as_binary())
+        .is_some_and(|(kind, uuid)| kind == 4 && uuid.len() == 16);
+    is_uuid && fields.next().is_none()
+}
+
+/// `{clusterTime: Timestamp, signature: {…}}`.
+fn is_cluster_time(element: &doc::Element<'_>) -> bool {
+    let Some(time) = element.as_document() else {
+        return false;
+    };
+    let known = |e: &doc::Element<'_>| match e.key {
+        "clusterTime" => e.as_timestamp().is_some(),
+        "signature" => e.as_document().is_some(),
+        _ => false,
+    };
+    doc::elements(time).all(|e| e.is_ok_and(|e| known(&e)))
+        && doc::find(time, "clusterTime").is_some()
+}
+
+/// `{mode: "primary"}` and nothing else.
+fn is_primary(element: &doc::Element<'_>) -> bool {
+    let Some(preference) = element.as_document() else {
+        return false;
+    };
+    let mut fields = doc::elements(preference);
+    let mode = fields
+        .next()
+        .and_then(Result::ok)
+        .filter(|e| e.key == "mode");
+    mode.and_then(|m| m.as_str()) == Some("primary") && fields.next().is_none()
 }
 
 /// Looks into a `find` once, before its answer is stored: `Err` when the answer may
@@ -197,6 +258,9 @@ fn is_volatile(element: &doc::Element<'_>, depth: u32) -> bool {
         None => false,
     }
 }
+
+const INT32: u8 = 0x10;
+const INT64: u8 = 0x12;
 
 /// MongoDB's own limit on nesting.
 const MAX_DEPTH: u32 = 180;
@@ -294,10 +358,10 @@ mod tests {
     fn session_comment_and_time_limit_do_not_change_the_key() {
         let plain = key_for(0, find(doc! {})).unwrap();
         for extra in [
-            doc! {"lsid": {"id": 5}},
+            doc! {"lsid": {"id": bson::Uuid::new()}},
             doc! {"comment": "x"},
             doc! {"maxTimeMS": 5},
-            doc! {"$clusterTime": {}},
+            doc! {"$clusterTime": {"clusterTime": Bson::Timestamp(bson::Timestamp { time: 1, increment: 1 })}},
             doc! {"$readPreference": {"mode": "primary"}},
         ] {
             assert_eq!(plain, key_for(0, find(extra.clone())).unwrap(), "{extra}");
@@ -326,6 +390,20 @@ mod tests {
             ),
             (doc! {"tailable": true}, Bypass::CursorKind),
             (doc! {"frobnicate": true}, Bypass::UnknownField),
+            (doc! {"tailable": "no"}, Bypass::CursorKind),
+            (doc! {"maxTimeMS": -1}, Bypass::UnknownField),
+            (doc! {"maxTimeMS": 1.5}, Bypass::UnknownField),
+            (doc! {"maxTimeMS": 1_i64 << 40}, Bypass::UnknownField),
+            (doc! {"lsid": {"id": 5}}, Bypass::UnknownField),
+            (
+                doc! {"lsid": {"id": bson::Uuid::new(), "x": 1}},
+                Bypass::UnknownField,
+            ),
+            (doc! {"$clusterTime": 5}, Bypass::UnknownField),
+            (
+                doc! {"$readPreference": {"mode": "primary", "tags": []}},
+                Bypass::ReadPreference,
+            ),
         ] {
             assert_eq!(key_for(0, find(extra.clone())), Err(why), "{extra}");
         }

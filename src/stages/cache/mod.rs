@@ -84,6 +84,10 @@ impl Cache {
 
     /// Serves a request from memory, or says what to do with the answer.
     fn look_up(&self, request: &mut Request) -> Lookup {
+        if !request.msg.sequences.is_empty() || request.msg.unknown.is_some() {
+            // They are part of the command, and the key doesn't know them.
+            return Lookup::Pass(Bypass::UnknownField);
+        }
         KEY.with_borrow_mut(|key| {
             if let Err(why) = canonical_find(&request.command, request.principal.id, key) {
                 return Lookup::Pass(why);
