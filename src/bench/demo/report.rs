@@ -200,7 +200,7 @@ fn next(text: &mut String, findings: &Findings) {
     if let (Some((best, gain)), Some((worst, loss))) = (gains.first(), gains.last()) {
         let _ = writeln!(
             text,
-            "  gains most: {}, whose median is {gain:.2} of the direct one; least: {}, {loss:.2}",
+            "  medians against direct ones: best {} ({gain:.2}), worst {} ({loss:.2}); below 1 is faster",
             best.label(),
             worst.label()
         );
