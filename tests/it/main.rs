@@ -2,11 +2,13 @@
 
 mod auth;
 mod bench;
+mod broken_frames;
 mod cli;
 mod coherence;
 mod drivers;
 mod embedded;
 mod layers;
 mod parts;
+mod raw;
 mod serve;
 mod tls;

@@ -1,0 +1,125 @@
+//! What a proxy on an open port has to live with: broken, hostile and slow
+//! writers. None of them may crash it, grow its memory or disturb others, so
+//! each test has a [`Bystander`] whose every ping must be answered.
+//!
+//! A broken message is followed by a good ping and the end of the stream; what
+//! comes back until the proxy closes is its whole [`fate`]. So nothing here
+//! waits for a time to pass, but for `server.frame_timeout` where that is the
+//! point.
+
+mod compression;
+mod content;
+mod framing;
+mod writers;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bson::{doc, rawdoc};
+use tokio::task::JoinHandle;
+
+use crate::parts::proxy::Proxy;
+use crate::parts::shared;
+use crate::raw::{RawClient, Section, op_msg};
+
+/// What came back for one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// `ok: 1` to the request of this id.
+    Ok(i32),
+    /// An error to the request of this id.
+    Error(i32),
+}
+
+/// Closed without a word.
+const CLOSED: [Answer; 0] = [];
+
+/// Sends `bytes` on a new connection, says that this was all, and returns
+/// every answer until the proxy closes.
+async fn fate(proxy: &Proxy, bytes: &[u8]) -> Vec<Answer> {
+    fate_at(proxy.address(), bytes).await
+}
+
+/// As [`fate`], at any server.
+async fn fate_at(address: &str, bytes: &[u8]) -> Vec<Answer> {
+    let mut client = RawClient::connect(address).await.unwrap();
+    // A server that has seen enough may close while this is still being sent.
+    let sent = client.send_bytes(bytes).await;
+    if sent.is_ok() {
+        let _ = client.half_close().await;
+    }
+    let mut answers = Vec::new();
+    while let Ok(reply) = client.receive().await {
+        let document = reply.document().unwrap();
+        let ok = document.get_f64("ok").is_ok_and(|ok| ok == 1.0);
+        let answer = if ok { Answer::Ok } else { Answer::Error };
+        answers.push(answer(reply.response_to));
+    }
+    answers
+}
+
+/// A client that minds its own business while others misbehave.
+struct Bystander {
+    stop: Arc<AtomicBool>,
+    pings: JoinHandle<(u64, Duration)>,
+}
+
+impl Bystander {
+    async fn start(proxy: &Proxy) -> Bystander {
+        let mut client = RawClient::connect(proxy.address()).await.unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let pings = tokio::spawn(async move {
+            let (mut count, mut longest) = (0, Duration::ZERO);
+            while !stopped.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                let reply = client.command(&doc! { "ping": 1, "$db": "admin" }).await;
+                let reply = reply.expect("a bystander's ping is answered");
+                assert_eq!(reply.get_f64("ok").unwrap(), 1.0);
+                longest = longest.max(begun.elapsed());
+                count += 1;
+            }
+            (count, longest)
+        });
+        Bystander { stop, pings }
+    }
+
+    /// Ends the pings: all were answered, none had to wait, and the proxy
+    /// still takes new clients.
+    async fn was_undisturbed(self, proxy: &Proxy) {
+        assert_eq!(
+            fate(proxy, &ping(1)).await,
+            [Answer::Ok(1)],
+            "{}",
+            proxy.log()
+        );
+        self.stop.store(true, Ordering::Relaxed);
+        let (count, longest) = self.pings.await.expect("every ping succeeded");
+        assert!(count > 0);
+        assert!(longest < Duration::from_secs(10), "a ping took {longest:?}");
+        let log = proxy.log();
+        assert!(!log.contains("panicked"), "{log}");
+    }
+}
+
+async fn proxy(overrides: &[(&str, &str)]) -> (Proxy, Bystander) {
+    let upstream = shared::standalone().await;
+    let proxy = Proxy::start(&upstream.uri(), overrides);
+    let bystander = Bystander::start(&proxy).await;
+    (proxy, bystander)
+}
+
+/// Debug builds and 200 sockets included.
+fn assert_grew_little(proxy: &Proxy, before: u64) {
+    let grown = proxy.rss().saturating_sub(before);
+    assert!(grown <= 32 << 20, "the proxy grew by {} KiB", grown >> 10);
+}
+
+fn ping_document() -> Vec<u8> {
+    rawdoc! { "ping": 1, "$db": "admin" }.into_bytes()
+}
+
+fn ping(id: i32) -> Vec<u8> {
+    op_msg(id, 0, &[Section::Body(ping_document())])
+}
