@@ -5,6 +5,7 @@ mod bench;
 mod broken_frames;
 mod cli;
 mod coherence;
+mod differential;
 mod drivers;
 mod embedded;
 mod layers;
