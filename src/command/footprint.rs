@@ -1,5 +1,6 @@
 //! What a command may change.
 
+use super::document_id::{DocumentId, written_by_id};
 use super::{Command, Kind};
 use crate::wire::doc;
 use crate::wire::op_msg::OpMsg;
@@ -40,6 +41,8 @@ impl std::fmt::Display for Namespace {
 pub enum Footprint {
     /// Provably nothing that a cached read could show.
     Nothing,
+    /// Documents of one collection, known by `_id`.
+    Documents(Namespace, Vec<DocumentId>),
     /// Documents (or index order) of these collections.
     Namespaces(Vec<Namespace>),
     /// Anything in these databases, also what their names mean.
@@ -55,7 +58,7 @@ pub enum Footprint {
 pub fn footprint(command: &Command, msg: &OpMsg) -> Footprint {
     match command.kind {
         Kind::Insert | Kind::Update | Kind::Delete | Kind::FindAndModify | Kind::IndexChange => {
-            one(command)
+            one(command, msg)
         }
         Kind::Aggregate if !command.pipeline_writes => Footprint::Nothing,
         Kind::Aggregate => out_target(command),
@@ -68,10 +71,14 @@ pub fn footprint(command: &Command, msg: &OpMsg) -> Footprint {
     }
 }
 
-fn one(command: &Command) -> Footprint {
+fn one(command: &Command, msg: &OpMsg) -> Footprint {
     match command.collection() {
         Some(name) if !name.starts_with("system.") && !command.db().is_empty() => {
-            Footprint::Namespaces(vec![Namespace::new(command.db(), name)])
+            let namespace = Namespace::new(command.db(), name);
+            match written_by_id(command, msg) {
+                Some(ids) => Footprint::Documents(namespace, ids),
+                None => Footprint::Namespaces(vec![namespace]),
+            }
         }
         _ => Footprint::Everything,
     }

@@ -10,6 +10,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
 )]
 
+mod document_id;
 mod edit;
 mod error_reply;
 mod footprint;
@@ -18,6 +19,7 @@ mod kind;
 mod parse;
 mod reply;
 
+pub use document_id::{DocumentId, read_by_id};
 pub use edit::{acknowledged, with_max_time, without_cluster_time};
 pub use error_reply::{ErrorReply, codes, labels};
 pub use footprint::{Footprint, Namespace, footprint};

@@ -6,7 +6,8 @@
 //! since, and a fresh answer may be stored if no fence met it at any moment since it
 //! was asked for.
 //!
-//! Precision here is a whole namespace. Scopes live in a table of fixed size, picked
+//! Precision here is a whole collection, or single documents where both the read and the write are
+//! confined to known `_id`s. Scopes live in a table of fixed size, picked
 //! by hash: two namespaces that share a scope invalidate each other's entries, which
 //! costs hits and never correctness, and no number of names can make it grow.
 //!
@@ -22,7 +23,7 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::command::{Effect, Footprint};
+use crate::command::{DocumentId, Effect, Footprint};
 
 /// The table of what is being written.
 pub struct Fences {
@@ -56,6 +57,15 @@ pub enum Reads<'a> {
         /// Collection.
         collection: &'a str,
     },
+    /// One document of a collection without a collation, and not capped.
+    Document {
+        /// Database.
+        db: &'a str,
+        /// Collection.
+        collection: &'a str,
+        /// Its `_id`.
+        id: &'a DocumentId,
+    },
     /// A view: whatever its database holds.
     View {
         /// Database.
@@ -71,9 +81,9 @@ pub enum Reads<'a> {
 /// The state of what a read depends on, at the moment it was asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
-    scopes: [u32; 3],
-    begun: [u64; 3],
-    changed: [u64; 3],
+    scopes: [u32; 4],
+    begun: [u64; 4],
+    changed: [u64; 4],
 }
 
 impl Fences {
@@ -81,7 +91,7 @@ impl Fences {
     /// outcome keeps its fence.
     pub fn new(quarantine: Duration) -> Arc<Fences> {
         Arc::new(Fences {
-            scopes: (0..SCOPES).map(|_| Scope::default()).collect(),
+            scopes: (0..SCOPES + DOCUMENTS).map(|_| Scope::default()).collect(),
             hasher: RandomState::default(),
             quarantine,
             quarantined: Mutex::new(Vec::new()),
@@ -183,7 +193,7 @@ impl Fences {
     }
 
     fn scope(&self, index: u32) -> &Scope {
-        &self.scopes[index as usize % SCOPES]
+        &self.scopes[index as usize % (SCOPES + DOCUMENTS)]
     }
 
     fn raise(&self, scopes: &[u32]) {
@@ -205,15 +215,22 @@ impl Fences {
         }
     }
 
-    fn reads(&self, reads: Reads<'_>) -> [u32; 3] {
+    fn reads(&self, reads: Reads<'_>) -> [u32; 4] {
         match reads {
             Reads::Collection { db, collection } => [
                 self.collection(db, collection),
                 self.definitions(db),
                 EVERYTHING,
+                EVERYTHING,
             ],
-            Reads::View { db } => [self.anything_in(db), EVERYTHING, EVERYTHING],
-            Reads::Definitions { db } => [self.definitions(db), EVERYTHING, EVERYTHING],
+            Reads::Document { db, collection, id } => [
+                self.document(db, collection, id),
+                self.unconfined(db, collection),
+                self.definitions(db),
+                EVERYTHING,
+            ],
+            Reads::View { db } => [self.anything_in(db), EVERYTHING, EVERYTHING, EVERYTHING],
+            Reads::Definitions { db } => [self.definitions(db), EVERYTHING, EVERYTHING, EVERYTHING],
         }
     }
 
@@ -224,6 +241,7 @@ impl Fences {
                 .iter()
                 .flat_map(|ns| {
                     [
+                        self.unconfined(&ns.db, &ns.collection),
                         self.collection(&ns.db, &ns.collection),
                         self.anything_in(&ns.db),
                     ]
@@ -233,10 +251,35 @@ impl Fences {
                 .iter()
                 .flat_map(|db| [self.definitions(db), self.anything_in(db)])
                 .collect(),
+            Footprint::Documents(ns, ids) => {
+                let named = ids
+                    .iter()
+                    .map(|id| self.document(&ns.db, &ns.collection, id));
+                named
+                    .chain([
+                        self.collection(&ns.db, &ns.collection),
+                        self.anything_in(&ns.db),
+                    ])
+                    .collect()
+            }
             Footprint::Everything => vec![EVERYTHING],
         }
     }
 
+    /// Raised by writes to this document.
+    fn document(&self, db: &str, collection: &str, id: &DocumentId) -> u32 {
+        let hash = self
+            .hasher
+            .hash_one(("document", db, collection, id.as_bytes()));
+        (SCOPES + (hash % DOCUMENTS as u64) as usize) as u32
+    }
+
+    /// Raised by writes that may touch any document of the collection.
+    fn unconfined(&self, db: &str, collection: &str) -> u32 {
+        self.index(("unconfined", db, collection))
+    }
+
+    /// Raised by every write to the collection.
     fn collection(&self, db: &str, collection: &str) -> u32 {
         self.index(("collection", db, collection))
     }
@@ -301,8 +344,11 @@ impl Drop for Fence {
 /// Scope 0: met by every read.
 const EVERYTHING: u32 = 0;
 
-/// Size of the table: 24 bytes each.
+/// Scopes of names. A scope is 24 bytes.
 const SCOPES: usize = 4099;
+
+/// Scopes of documents, behind those of names.
+const DOCUMENTS: usize = 1 << 16;
 
 #[cfg(test)]
 mod tests {
@@ -379,6 +425,31 @@ mod tests {
         f.begin(&Footprint::Databases(vec!["d".into()]))
             .settle(Effect::Changed);
         assert!(!f.valid(&users));
+    }
+
+    #[test]
+    fn a_write_by_id_meets_that_document_and_every_read_of_the_collection() {
+        let f = fences();
+        let ids: Vec<DocumentId> = [1, 2].into_iter().map(id).collect();
+        let [one, two] = [0, 1].map(|i| Reads::Document {
+            db: "d",
+            collection: "users",
+            id: &ids[i],
+        });
+        let stamps = [one, two, USERS].map(|r| f.open(r).unwrap());
+        let ns = Namespace::new("d", "users");
+        f.begin(&Footprint::Documents(ns, vec![id(1)]))
+            .settle(Effect::Changed);
+        assert_eq!(stamps.each_ref().map(|s| f.valid(s)), [false, true, false]);
+        let stamps = [one, two, USERS].map(|r| f.open(r).unwrap());
+        f.begin(&on("users")).settle(Effect::Changed);
+        assert_eq!(stamps.each_ref().map(|s| f.valid(s)), [false, false, false]);
+    }
+
+    fn id(n: i32) -> DocumentId {
+        let find = bson::doc! {"find": "c", "filter": {"_id": n}, "$db": "d"};
+        let body = bytes::Bytes::from(find.to_vec().unwrap());
+        crate::command::read_by_id(&crate::command::Command::parse_body(&body).unwrap()).unwrap()
     }
 
     #[test]

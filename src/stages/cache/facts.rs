@@ -1,7 +1,7 @@
 //! What a name means: a collection, or a view that depends on others.
 //!
-//! Asked of the server once per name, in the principal's own name, with the one form
-//! of `listCollections` that every principal may use on what it may read. An answer
+//! Asked of the server once per name, in the principal's own name: with its options, or, where
+//! the principal may not list collections, in the one form that it may always use. An answer
 //! lives until a definition in that database changes through the proxy, and at most
 //! [`LIFETIME`]: a name that is redefined around the proxy is noticed within that time.
 
@@ -17,8 +17,11 @@ use crate::wire::doc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CollectionKind {
+    /// Documents of its own, in no collation, and not capped: a write to one document leaves
+    /// the others alone.
+    Plain,
     /// Documents of its own.
-    Collection,
+    Special,
     /// Defined by a pipeline over other collections of the database.
     View,
 }
@@ -57,9 +60,10 @@ impl Facts {
             return Some(fact.kind);
         }
         let stamp = fences.open(Reads::Definitions { db })?;
-        let mut side = request.side(&question(db, collection))?;
-        let reply = next.run(&mut side).await.ok()?;
-        let kind = answer(reply.body())?;
+        let kind = match ask(request, next, &with_options(db, collection)).await? {
+            Some(kind) => kind,
+            None => ask(request, next, &name_only(db, collection)).await??,
+        };
         if !fences.unmet(&stamp) {
             return None;
         }
@@ -76,14 +80,31 @@ impl Facts {
     }
 }
 
-fn question(db: &str, collection: &str) -> Vec<u8> {
+/// `None`: no answer at all. `Some(None)`: an error, or no such collection.
+async fn ask(request: &Request, next: Next<'_>, question: &[u8]) -> Option<Option<CollectionKind>> {
+    let mut side = request.side(question)?;
+    let reply = next.run(&mut side).await.ok()?;
+    Some(answer(reply.body()))
+}
+
+fn with_options(db: &str, collection: &str) -> Vec<u8> {
+    question(db, collection, |_| {})
+}
+
+fn name_only(db: &str, collection: &str) -> Vec<u8> {
+    question(db, collection, |body| {
+        body.append_bool("nameOnly", true);
+        body.append_bool("authorizedCollections", true);
+    })
+}
+
+fn question(db: &str, collection: &str, more: impl FnOnce(&mut DocBuf)) -> Vec<u8> {
     let mut body = DocBuf::new();
     body.append_i32("listCollections", 1);
     body.append_doc_with("filter", |filter| {
         filter.append_str("name", collection);
     });
-    body.append_bool("nameOnly", true);
-    body.append_bool("authorizedCollections", true);
+    more(&mut body);
     body.append_str("$db", db);
     body.finish()
 }
@@ -92,8 +113,14 @@ fn answer(reply: &[u8]) -> Option<CollectionKind> {
     let cursor = doc::find(reply, "cursor")?.as_document()?;
     let batch = doc::find(cursor, "firstBatch")?.as_array()?;
     let only = doc::elements(batch).next()?.ok()?.as_document()?;
+    let options = doc::find(only, "options").and_then(|o| o.as_document());
+    let is_plain = |options: &[u8]| {
+        doc::elements(options)
+            .all(|o| o.is_ok_and(|o| !matches!(o.key, "capped" | "collation" | "timeseries")))
+    };
     match doc::find(only, "type")?.as_str()? {
-        "collection" => Some(CollectionKind::Collection),
+        "collection" if options.is_some_and(is_plain) => Some(CollectionKind::Plain),
+        "collection" => Some(CollectionKind::Special),
         "view" => Some(CollectionKind::View),
         _ => None,
     }

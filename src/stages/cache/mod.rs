@@ -22,7 +22,9 @@ use tokio::time::Instant;
 use self::facts::{CollectionKind, Facts};
 pub use self::stats::CacheStats;
 use self::store::{Entry, Store};
-use crate::command::{Bypass, Kind, ReplyView, canonical_find, check_find, without_cluster_time};
+use crate::command::{
+    Bypass, Kind, ReplyView, canonical_find, check_find, read_by_id, without_cluster_time,
+};
 use crate::config;
 use crate::pipeline::{
     BoxFuture, Decision, Fences, Next, Outcome, Reads, Reply, Request, Stage, Stamp,
@@ -118,8 +120,13 @@ impl Cache {
         {
             return Err(Bypass::Namespace);
         }
+        let id = read_by_id(&request.command);
         let reads = match self.facts.kind_of(request, &self.fences, next).await {
-            Some(CollectionKind::Collection) => Reads::Collection { db, collection },
+            Some(CollectionKind::Plain) => match &id {
+                Some(id) => Reads::Document { db, collection, id },
+                None => Reads::Collection { db, collection },
+            },
+            Some(CollectionKind::Special) => Reads::Collection { db, collection },
             Some(CollectionKind::View) => Reads::View { db },
             None => return Err(Bypass::UnknownCollection),
         };

@@ -229,12 +229,50 @@ async fn a_view_is_dropped_by_a_write_to_any_collection_of_its_database() {
 #[tokio::test]
 async fn what_is_not_a_known_collection_is_not_cached() {
     let none = doc! {"cursor": {"id": 0_i64, "firstBatch": []}, "ok": 1.0};
-    let s = setup([none, batch(1)]);
+    let s = setup([none.clone(), none, batch(1)]);
     let read = s.run(find()).await;
     assert!(
         read.trail
             .has(Decision::Bypassed(Bypass::UnknownCollection))
     );
+}
+
+#[tokio::test]
+async fn a_write_by_id_leaves_reads_of_other_ids_alone() {
+    let plain = doc! {"cursor": {"id": 0_i64, "firstBatch": [{"name": "c", "type": "collection", "options": {}}]}, "ok": 1.0};
+    let changed = doc! {"n": 1, "nModified": 1, "ok": 1.0};
+    let s = setup([
+        plain,
+        batch(1),
+        batch(2),
+        batch(3),
+        changed.clone(),
+        batch(4),
+        changed,
+        batch(5),
+    ]);
+    let by_id = |id: i32| doc! {"find": "c", "filter": {"_id": id}, "$db": "d"};
+    for command in [by_id(1), by_id(2), find()] {
+        assert!(s.run(command).await.trail.has(Decision::Stored));
+    }
+    let update = doc! {"update": "c", "updates": [{"q": {"_id": 1_i64}, "u": {"$inc": {"a": 1}}}], "$db": "d"};
+    s.run(update).await;
+    assert!(s.run(by_id(2)).await.trail.has(Decision::Hit));
+    assert!(s.run(by_id(1)).await.trail.has(Decision::Stored));
+    s.run(doc! {"update": "c", "updates": [{"q": {"a": 1}, "u": {"$inc": {"a": 1}}}], "$db": "d"})
+        .await;
+    assert!(!s.run(by_id(2)).await.trail.has(Decision::Hit));
+}
+
+#[tokio::test]
+async fn in_a_capped_collection_a_write_by_id_meets_every_read() {
+    let capped = doc! {"cursor": {"id": 0_i64, "firstBatch": [{"name": "c", "type": "collection", "options": {"capped": true}}]}, "ok": 1.0};
+    let s = setup([capped, batch(1), doc! {"n": 1, "ok": 1.0}, batch(1)]);
+    let by_id = doc! {"find": "c", "filter": {"_id": 1}, "$db": "d"};
+    s.run(by_id.clone()).await;
+    s.run(doc! {"insert": "c", "documents": [{"_id": 2}], "$db": "d"})
+        .await;
+    assert!(!s.run(by_id).await.trail.has(Decision::Hit));
 }
 
 #[tokio::test]
