@@ -12,6 +12,7 @@ use mongodb::{Client, Collection};
 
 use crate::parts::proxy::Proxy;
 use crate::parts::shared;
+use crate::raw::{self, RawClient, Section};
 
 const KEYS: usize = 12;
 const WRITERS: usize = 2;
@@ -231,27 +232,28 @@ async fn read(
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unacknowledged_write_is_seen_by_the_clients_next_read() {
     let proxy = Proxy::start(&shared::rs().await.seed_uri(), &[("cache.ttl", "\"1h\"")]);
-    let client = Client::with_uri_str(format!("{}?maxPoolSize=1", proxy.uri()))
-        .await
-        .unwrap();
-    let c = client
-        .database(&shared::database("unacknowledged"))
-        .collection::<Document>("c");
-    c.insert_one(doc! {"_id": 1, "v": 0}).await.unwrap();
-    let unacknowledged = mongodb::options::WriteConcern::builder()
-        .w(mongodb::options::Acknowledgment::Nodes(0))
-        .build();
+    let db = shared::database("unacknowledged");
+    let mut client = RawClient::connect(proxy.address()).await.unwrap();
+    let insert = doc! {"insert": "c", "documents": [{"_id": 1, "v": 0}], "$db": &db};
+    client.command(&insert).await.unwrap();
+    let find = doc! {"find": "c", "filter": {"_id": 1}, "$db": &db};
     for v in 1..50 {
-        c.find_one(doc! {"_id": 1}).await.unwrap();
-        let set = doc! {"$set": {"v": v}};
-        // The driver can't read a result from a write without a reply; what counts is what is stored.
-        let _ = c
-            .update_one(doc! {"_id": 1}, set)
-            .write_concern(unacknowledged.clone())
-            .await;
-        let found = c.find_one(doc! {"_id": 1}).await.unwrap().unwrap();
-        assert_eq!(found.get_i32("v").ok(), Some(v));
+        client.command(&find).await.unwrap();
+        let set = doc! {"q": {"_id": 1}, "u": {"$set": {"v": v}}};
+        let update = doc! {"update": "c", "updates": [set], "writeConcern": {"w": 0}, "$db": &db};
+        client
+            .send(raw::MORE_TO_COME, &[Section::Body(raw::encode(&update))])
+            .await
+            .unwrap();
+        let reply = Document::try_from(&*client.command(&find).await.unwrap()).unwrap();
+        let batch = reply
+            .get_document("cursor")
+            .unwrap()
+            .get_array("firstBatch")
+            .unwrap();
+        assert_eq!(batch[0].as_document().unwrap().get_i32("v").ok(), Some(v));
     }
+    assert!(proxy.count("/cache/stores") > 40, "{}", proxy.status());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ mod differential;
 mod drivers;
 mod embedded;
 mod layers;
+mod many_clients;
 mod parts;
 mod raw;
 mod serve;
