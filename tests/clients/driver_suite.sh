@@ -79,12 +79,12 @@ done
 
 # Left out, because they cannot tell anything about a proxy and take long or need more than this
 # machine has: what the client says about its own platform; look-ups of SRV records; three tests
-# that wait for a secondary.
+# that wait for a secondary; one that hangs on mongod 6.0 itself.
 left_out='not test_handshake_ and not metadata and not srv_ and not _srv and not DNS
     and not test_service_name_from_kwargs and not test_sigstop_sigcont
     and not test_run_command_fails_with_explicit_secondary_read_preference
     and not test_run_command_fails_with_secondary_read_preference_from_transaction_options
-    and not test_secondary_readPreference'
+    and not test_secondary_readPreference and not test_command_bulkWrite'
 
 run() { # NAME ADDRESS [PYTEST_ARGUMENT]...
     local name=$1 address=$2 started=$SECONDS
