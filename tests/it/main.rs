@@ -10,6 +10,7 @@ mod drivers;
 mod embedded;
 mod layers;
 mod many_clients;
+mod mongos;
 mod parts;
 mod raw;
 mod serve;
