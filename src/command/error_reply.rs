@@ -56,6 +56,8 @@ pub mod codes {
     pub const AUTHENTICATION_FAILED: (i32, &str) = (18, "AuthenticationFailed");
     /// A step of a protocol came out of turn.
     pub const PROTOCOL_ERROR: (i32, &str) = (17, "ProtocolError");
+    /// A cursor can't be continued; drivers resume change streams on it.
+    pub const CURSOR_NOT_FOUND: (i32, &str) = (43, "CursorNotFound");
     /// The operation's own `maxTimeMS` ran out.
     pub const MAX_TIME_MS_EXPIRED: (i32, &str) = (50, "MaxTimeMSExpired");
     /// The server is going away; drivers reconnect.

@@ -1,7 +1,8 @@
 //! The table of commands: what each name means to Petiole.
 //!
 //! Only commands listed here as reads are trusted not to write. A name that is
-//! missing is `Unknown`, which is forwarded and fences everything (DESIGN §4 rule 6).
+//! missing is `Unknown` (also what can change answers only in some forms: `validate` with `repair`,
+//! `setParameter`, fail points, plan cache), which is forwarded and fences everything (DESIGN §4 rule 6).
 
 /// What Petiole knows of a command by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,16 +75,10 @@ impl Kind {
             | "killAllSessionsByPattern"
             | "killOp"
             | "ping"
-            | "configureFailPoint"
             | "getnonce"
-            | "setParameter"
             | "profile"
             | "fsync"
-            | "logRotate"
-            | "planCacheClear"
-            | "planCacheSetFilter"
-            | "planCacheClearFilters"
-            | "abortReshardCollection" => Kind::Upkeep,
+            | "logRotate" => Kind::Upkeep,
             "count"
             | "distinct"
             | "listCollections"
@@ -96,7 +91,6 @@ impl Kind {
             | "collstats"
             | "dataSize"
             | "datasize"
-            | "validate"
             | "buildInfo"
             | "buildinfo"
             | "serverStatus"

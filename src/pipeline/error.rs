@@ -79,6 +79,9 @@ impl Failure {
     /// with the labels that a driver needs to retry by the specifications.
     pub fn reply(&self, command: &Command) -> ErrorReply {
         let code = match &self.fault {
+            // A batch may have been lost with the link, so the cursor can't be continued. On this
+            // code drivers resume a change stream, as they do when connected directly.
+            _ if command.kind == Kind::GetMore && self.sent => codes::CURSOR_NOT_FOUND,
             Fault::Unreachable { .. } | Fault::LinkLost(_) => codes::HOST_UNREACHABLE,
             Fault::NoServer { .. } => codes::FAILED_TO_SATISFY_READ_PREFERENCE,
             Fault::WaitQueueTimeout { .. } => codes::EXCEEDED_TIME_LIMIT,
@@ -98,5 +101,43 @@ impl Failure {
             _ if command.is_retryable_write() => error.label(labels::RETRYABLE_WRITE),
             _ => error,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::doc;
+
+    use super::*;
+    use crate::pipeline::scripted::request;
+
+    fn reply(failure: &Failure, document: bson::Document) -> ErrorReply {
+        failure.reply(&request(&document).command)
+    }
+
+    #[test]
+    fn a_lost_link_is_labelled_as_a_mongos_would() {
+        let lost = Failure::lost("gone");
+        let lsid = doc! {"id": 1};
+        let find = reply(&lost, doc! {"find": "c", "$db": "d"});
+        assert_eq!((find.code, find.labels), (6, vec![]));
+        let insert = doc! {"insert": "c", "lsid": &lsid, "txnNumber": 1_i64, "$db": "d"};
+        assert_eq!(reply(&lost, insert).labels, [labels::RETRYABLE_WRITE]);
+        let inside =
+            doc! {"find": "c", "lsid": &lsid, "txnNumber": 1_i64, "autocommit": false, "$db": "d"};
+        assert_eq!(reply(&lost, inside).labels, [labels::TRANSIENT_TRANSACTION]);
+        let commit = doc! {"commitTransaction": 1, "lsid": &lsid, "txnNumber": 1_i64, "autocommit": false, "$db": "admin"};
+        assert_eq!(
+            reply(&lost, commit).labels,
+            [labels::RETRYABLE_WRITE, labels::UNKNOWN_COMMIT]
+        );
+    }
+
+    #[test]
+    fn a_get_more_whose_link_is_lost_has_lost_its_cursor() {
+        let more = doc! {"getMore": 5_i64, "collection": "c", "$db": "d"};
+        assert_eq!(reply(&Failure::lost("gone"), more.clone()).code, 43);
+        let unsent = Failure::unsent(Fault::PrincipalGone);
+        assert_eq!(reply(&unsent, more).code, 91);
     }
 }
