@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::address::Address;
@@ -18,10 +19,19 @@ pub struct Server {
     pub address: Address,
     state: ArcSwap<State>,
     generation: AtomicU64,
+    incarnation: Mutex<Incarnation>,
     /// Wakes the monitor: somebody had trouble with this server.
     pub(super) suspected: Notify,
     /// The monitor must end: the server left the deployment.
     pub(super) removed: Notify,
+}
+
+/// `topologyVersion.processId` as last heard; `None` inside where the server doesn't say.
+#[derive(Debug)]
+enum Incarnation {
+    NeverSeen,
+    Process(Option<Vec<u8>>),
+    Gone(Option<Vec<u8>>),
 }
 
 /// What is known of a server.
@@ -42,6 +52,7 @@ impl Server {
             address,
             state: ArcSwap::default(),
             generation: AtomicU64::new(0),
+            incarnation: Mutex::new(Incarnation::NeverSeen),
             suspected: Notify::new(),
             removed: Notify::new(),
         })
@@ -65,8 +76,66 @@ impl Server {
         self.generation.fetch_add(1, SeqCst);
     }
 
+    /// The server answers, and says which process it is. Whether that is another one than
+    /// before; where servers don't say, one that was gone in between counts as another.
+    pub(super) fn answered_as(&self, process_id: Option<&Vec<u8>>) -> bool {
+        let now = Incarnation::Process(process_id.cloned());
+        let before = std::mem::replace(&mut *self.incarnation.lock(), now);
+        match before {
+            Incarnation::NeverSeen => false,
+            Incarnation::Process(before) => before.as_ref() != process_id,
+            Incarnation::Gone(before) => before.is_none() || before.as_ref() != process_id,
+        }
+    }
+
+    /// The server doesn't answer.
+    pub(super) fn gone(&self) {
+        let mut incarnation = self.incarnation.lock();
+        if let Incarnation::Process(id) = &mut *incarnation {
+            *incarnation = Incarnation::Gone(id.take());
+        }
+    }
+
     /// A link to this server failed: have it looked at now.
     pub fn suspect(&self) {
         self.suspected.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server() -> Arc<Server> {
+        Server::new(
+            0,
+            Address {
+                host: "h".into(),
+                port: 1,
+            },
+        )
+    }
+
+    #[test]
+    fn another_process_is_noticed_also_after_the_server_was_gone() {
+        let (a, b) = (vec![1], vec![2]);
+        let server = server();
+        assert!(!server.answered_as(Some(&a)), "the first time");
+        assert!(!server.answered_as(Some(&a)));
+        assert!(server.answered_as(Some(&b)));
+        server.gone();
+        assert!(!server.answered_as(Some(&b)), "only the network was down");
+        server.gone();
+        server.gone();
+        assert!(server.answered_as(Some(&a)));
+    }
+
+    #[test]
+    fn a_server_that_does_not_name_its_process_is_another_once_it_was_gone() {
+        let server = server();
+        assert!(!server.answered_as(None));
+        assert!(!server.answered_as(None));
+        server.gone();
+        assert!(server.answered_as(None));
     }
 }

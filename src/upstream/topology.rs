@@ -233,10 +233,7 @@ impl Topology {
     pub(super) fn answered(self: &Arc<Self>, server: &Arc<Server>, hello: Hello, rtt_us: u64) {
         let before = server.state();
         let hello = Arc::new(hello);
-        let restarted = before
-            .hello
-            .as_ref()
-            .is_some_and(|b| b.process_id != hello.process_id);
+        let restarted = server.answered_as(hello.process_id.as_ref());
         if restarted {
             server.next_generation();
         }
@@ -307,6 +304,7 @@ impl Topology {
         if before.error.as_deref() != Some(&reason) {
             tracing::warn!(target: "petiole::upstream", server = %server.address, reason, "server can't be reached");
         }
+        server.gone();
         server.next_generation();
         server.set_state(State {
             hello: None,

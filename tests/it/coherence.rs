@@ -338,3 +338,52 @@ async fn a_view_follows_the_collections_it_reads() {
     );
     assert!(proxy.count("/cache/hits") >= 15, "{}", proxy.status());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_cut_off_by_a_crash_is_fenced_until_the_server_is_another_process() {
+    let options = petiole::embedded::MongodOptions::standalone();
+    let deployment = petiole::embedded::Deployment::start(options).await.unwrap();
+    let settings = [
+        ("cache.ttl", "\"1h\""),
+        ("upstream.failover_wait", "\"30s\""),
+    ];
+    let proxy = Proxy::start(&deployment.seed_uri(), &settings);
+    let mut client = RawClient::connect(proxy.address()).await.unwrap();
+    client
+        .command(&doc! {"insert": "c", "documents": [{"_id": 1}], "writeConcern": {"j": true}, "$db": "d"})
+        .await
+        .unwrap();
+    let find = doc! {"find": "c", "filter": {"_id": 1}, "$db": "d"};
+    client.command(&find).await.unwrap();
+    client.command(&find).await.unwrap();
+    assert_eq!(proxy.count("/cache/hits"), 1);
+    let mut writer = RawClient::connect(proxy.address()).await.unwrap();
+    let slow =
+        doc! {"q": {"$where": "sleep(60000) || true"}, "u": {"$set": {"a": 1}}, "multi": true};
+    let slow = doc! {"update": "c", "updates": [slow], "$db": "d"};
+    let writing = tokio::spawn(async move { writer.command(&slow).await });
+    crate::parts::wait::until("the write is under way", || {
+        proxy.count("/pool/links") > proxy.count("/pool/idle")
+    });
+    deployment.kill(0).unwrap();
+    let reply = Document::try_from(&*writing.await.unwrap().unwrap()).unwrap();
+    assert_eq!(reply.get_i32("code").ok(), Some(6), "{reply}");
+    assert_eq!(proxy.count("/fences/quarantined"), 1, "{}", proxy.status());
+    deployment.restart(0).await.unwrap();
+    crate::parts::wait::until("the fence ends with the process", || {
+        proxy.count("/fences/quarantined") == 0
+    });
+    let before = proxy.count("/cache/hits");
+    client.command(&find).await.unwrap();
+    assert_eq!(
+        proxy.count("/cache/hits"),
+        before,
+        "what was cached before the crash is void"
+    );
+    client.command(&find).await.unwrap();
+    assert_eq!(
+        proxy.count("/cache/hits"),
+        before + 1,
+        "and caching goes on"
+    );
+}
