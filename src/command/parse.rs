@@ -60,18 +60,9 @@ impl Command {
         let mut command = Command {
             name,
             kind,
-            db: Span { start: 0, len: 0 },
             collection: first.as_str().and_then(|s| span(s.as_bytes())),
-            lsid: None,
-            txn_number: None,
-            in_transaction: false,
-            read_preference: None,
-            read_concern_level: None,
-            after_cluster_time: false,
-            unacknowledged: false,
-            max_time_ms: None,
-            pipeline_writes: false,
             body: body.clone(),
+            ..Command::opaque()
         };
         for element in elements {
             command.note(body, &element.ok()?)?;
