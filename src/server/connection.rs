@@ -22,7 +22,7 @@ use crate::upstream::{AuthLink, Sock};
 use crate::wire::op_code;
 use crate::wire::op_compressed::{self, Compressor, OpCompressed};
 use crate::wire::op_msg::OpMsg;
-use crate::wire::{Frame, WireError, take_frame};
+use crate::wire::{Frame, WireError, reserve_more, take_frame};
 
 /// A client's connection.
 pub(super) struct Connection {
@@ -122,7 +122,7 @@ impl Connection {
                 if self.buf.capacity() > KEEP {
                     self.buf = BytesMut::new();
                 }
-                self.buf.reserve(MIN_READ);
+                reserve_more(&mut self.buf);
                 let idle = config.idle_timeout;
                 tokio::select! {
                     biased;
@@ -132,7 +132,7 @@ impl Connection {
                 }
             } else {
                 let since = *began.get_or_insert_with(Instant::now);
-                reserve(&mut self.buf);
+                reserve_more(&mut self.buf);
                 let reading = self.sock.read_buf(&mut self.buf);
                 match timeout_at(since + config.frame_timeout, reading).await {
                     Ok(read) => read?,
@@ -175,7 +175,9 @@ impl Connection {
             Kind::Hello => return handshake::hello(self, &request).await,
             Kind::Auth => return auth_relay::step(self, &request).await,
             _ if silent => return self.unacknowledged(request).await,
-            _ if exhaust => return lane::exhaust(self, request).await,
+            // What mongod streams. Any other command with this flag has one reply, and its fence,
+            // transaction and cursor are followed in the pipeline.
+            Kind::Find | Kind::GetMore if exhaust => return lane::exhaust(self, request).await,
             _ => {}
         }
         let reply = self.answer(&mut request).await;
@@ -229,17 +231,5 @@ impl Connection {
     }
 }
 
-/// Room for more of a message that has begun: never much more than has come already.
-fn reserve(buf: &mut BytesMut) {
-    let claimed = buf.first_chunk::<4>().map_or(0, |b| i32::from_le_bytes(*b));
-    let missing = usize::try_from(claimed)
-        .unwrap_or(0)
-        .saturating_sub(buf.len());
-    buf.reserve(missing.clamp(MIN_READ, buf.len().max(LARGE_STEP)));
-}
-
-/// An idle client holds a buffer of this size.
-const MIN_READ: usize = 4 * 1024;
-const LARGE_STEP: usize = 64 * 1024;
 const KEEP: usize = 16 * 1024;
 const TLS_HANDSHAKE: Duration = Duration::from_secs(10);

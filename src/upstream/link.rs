@@ -11,7 +11,7 @@ use super::server::Server;
 use super::sock::Sock;
 use crate::wire::op_code;
 use crate::wire::op_compressed::{self, Compressor};
-use crate::wire::{CompressedError, Frame, FrameError, take_frame};
+use crate::wire::{CompressedError, Frame, FrameError, reserve_more, take_frame};
 
 /// A link that has said hello.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl Link {
                 }
                 return Ok(frame);
             }
-            reserve_for_frame(&mut self.buf, MIN_READ);
+            reserve_more(&mut self.buf);
             if self.sock.read_buf(&mut self.buf).await? == 0 {
                 return Err(LinkError::Closed);
             }
@@ -137,20 +137,8 @@ impl Link {
     }
 }
 
-/// Makes room for more of the message whose beginning is in `buf`: as much as it claims
-/// to need, but never more than twice what has come already, or a small step.
-pub fn reserve_for_frame(buf: &mut BytesMut, step: usize) {
-    let claimed = buf.first_chunk::<4>().map_or(0, |b| i32::from_le_bytes(*b));
-    let missing = usize::try_from(claimed)
-        .unwrap_or(0)
-        .saturating_sub(buf.len());
-    buf.reserve(missing.min(buf.len().max(LARGE_STEP)).max(step));
-}
-
 /// The largest reply a server may send: MongoDB's own 48,000,000 and room for a header.
 const MAX_REPLY: usize = 64 * 1024 * 1024;
-const MIN_READ: usize = 4 * 1024;
-const LARGE_STEP: usize = 64 * 1024;
 const KEEP: usize = 64 * 1024;
 /// zlib's and zstd's own middle way.
 const LEVEL: i32 = 3;

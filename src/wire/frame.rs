@@ -127,5 +127,18 @@ fn check_length(claimed: i32, max: usize) -> Result<usize, FrameError> {
     Ok(length)
 }
 
+/// Makes room for reading more of the message whose beginning, if any, is in `buf`: as much as it
+/// claims to need, but never more than has come already, or a small step.
+pub fn reserve_more(buf: &mut BytesMut) {
+    let claimed = buf.first_chunk::<4>().map_or(0, |b| i32::from_le_bytes(*b));
+    let missing = usize::try_from(claimed)
+        .unwrap_or(0)
+        .saturating_sub(buf.len());
+    buf.reserve(missing.clamp(LEAST_READ, buf.len().max(STEP)));
+}
+
+/// What a peer that has sent nothing is given.
+const LEAST_READ: usize = 4 * 1024;
+
 #[cfg(test)]
 mod tests;
