@@ -12,6 +12,7 @@ pub mod scripted;
 mod stage;
 mod trail;
 mod transactions;
+mod watch;
 
 pub use self::core::Pipeline;
 pub use error::{Failure, Fault};
@@ -19,3 +20,4 @@ pub use fences::{Fence, Fences, Reads, Stamp};
 pub use request::{NO_PRINCIPAL, Principal, Reply, Request};
 pub use stage::{Backend, BoxFuture, Next, Outcome, Stage};
 pub use trail::{Decision, Trail};
+pub use watch::{Horizon, Landed, WatchCounts, WatchState};

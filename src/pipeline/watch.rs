@@ -1,0 +1,330 @@
+//! What is known of writes that go around the proxy (DESIGN §4 rules 8, 9 and 14).
+//!
+//! A change stream reads every write of the deployment and hands it to a [`Landed`]; how far it has
+//! come stands in the [`Horizon`], which the cache asks when it serves and when it stores.
+//!
+//! Invariants:
+//! - *Position.* Every write with a cluster time up to and including [`Horizon::position`] has been
+//!   handed to the [`Landed`], or that was flushed. Several events may share one cluster time (a
+//!   transaction), so an event alone moves the position only to just before its own time.
+//! - *Verified.* At moment p a poll was sent to the primary, it answered that its last write is T,
+//!   and the position has reached T. So all writes acknowledged before p have been handled, and what
+//!   is served is at most `now - p` behind. A stream that is silent because the majority point
+//!   stalls, or because it broke, proves nothing by its silence: T runs ahead of it.
+//! - No timer turns the horizon stale: it's a comparison with the clock at the moment of serving.
+//!
+//! Absent on purpose: where the events come from (`upstream::watch`), and what they do to the cache.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::command::Footprint;
+
+/// Takes writes that have landed, whoever sent them. Called before the position passes them.
+pub trait Landed: Send + Sync {
+    /// What may have changed, where the documents aren't known.
+    fn footprint(&self, footprint: &Footprint);
+    /// Events may have been missed: all that is cached is void.
+    fn flush(&self);
+}
+
+/// How far the watch has come. One for each proxy, shared.
+#[derive(Debug)]
+pub struct Horizon {
+    max_lag: Duration,
+    /// What `verified` counts from.
+    base: Instant,
+    on: AtomicBool,
+    position: AtomicU64,
+    /// Nanoseconds after `base`, plus one; 0 = never.
+    verified: AtomicU64,
+    /// Polls whose answer the position hasn't reached, oldest first.
+    polls: Mutex<VecDeque<Poll>>,
+    events: AtomicU64,
+    reopenings: AtomicU64,
+    flushes: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Poll {
+    sent: Instant,
+    last_write: u64,
+}
+
+/// What the watch is doing, for status and for choosing how entries live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchState {
+    /// Not asked for, or not possible here: entries live for `cache.ttl`, or as
+    /// `external_writes = "none"` says.
+    Off,
+    /// It hasn't caught up for the first time.
+    Starting,
+    /// It has seen all writes up to at most `max_lag` ago.
+    Watching,
+    /// It is down or lags more than `max_lag`: nothing may be served.
+    Blind,
+}
+
+impl WatchState {
+    /// The word for status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            WatchState::Off => "off",
+            WatchState::Starting => "starting",
+            WatchState::Watching => "watching",
+            WatchState::Blind => "blind",
+        }
+    }
+}
+
+/// What the watch has counted so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WatchCounts {
+    /// Events handled.
+    pub events: u64,
+    /// Streams opened after the first one.
+    pub reopenings: u64,
+    /// Times that events may have been missed, so that the cache was flushed.
+    pub flushes: u64,
+}
+
+impl Horizon {
+    /// For a watch that is going to start.
+    pub fn starting(max_lag: Duration) -> Arc<Horizon> {
+        Arc::new(Horizon {
+            max_lag,
+            base: Instant::now(),
+            on: AtomicBool::new(true),
+            position: AtomicU64::new(0),
+            verified: AtomicU64::new(0),
+            polls: Mutex::new(VecDeque::new()),
+            events: AtomicU64::new(0),
+            reopenings: AtomicU64::new(0),
+            flushes: AtomicU64::new(0),
+        })
+    }
+
+    /// For a proxy without a watch.
+    pub fn off() -> Arc<Horizon> {
+        let horizon = Horizon::starting(Duration::ZERO);
+        horizon.on.store(false, SeqCst);
+        horizon
+    }
+
+    /// Whether every write acknowledged more than `max_lag` before `now` has been handled. To be
+    /// asked *before* it's looked up whether the entry is still valid: what this has seen, that
+    /// sees too.
+    pub fn fresh(&self, now: Instant) -> bool {
+        self.age(now).is_some_and(|age| age <= self.max_lag)
+    }
+
+    /// Whether every write up to and including cluster time `t` has been handled. (The time of
+    /// the stream's last event must be strictly later than `t` for that.)
+    pub fn passed(&self, t: u64) -> bool {
+        self.on.load(SeqCst) && self.position() >= t
+    }
+
+    /// The cluster time up to which every write has been handled; 0 before the first stream.
+    pub fn position(&self) -> u64 {
+        self.position.load(SeqCst)
+    }
+
+    /// What the watch is doing now.
+    pub fn state(&self) -> WatchState {
+        let age = self.age(Instant::now());
+        match age {
+            _ if !self.on.load(SeqCst) => WatchState::Off,
+            None => WatchState::Starting,
+            Some(age) if age <= self.max_lag => WatchState::Watching,
+            Some(_) => WatchState::Blind,
+        }
+    }
+
+    /// At most so many milliseconds ago every acknowledged write had been handled; `None` before
+    /// that was known for the first time, and while the watch is off.
+    pub fn lag_ms(&self) -> Option<u64> {
+        let age = self.age(Instant::now())?;
+        Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// What has been counted.
+    pub fn counts(&self) -> WatchCounts {
+        WatchCounts {
+            events: self.events.load(SeqCst),
+            reopenings: self.reopenings.load(SeqCst),
+            flushes: self.flushes.load(SeqCst),
+        }
+    }
+
+    /// How long a write may stay unseen while entries are served.
+    pub fn max_lag(&self) -> Duration {
+        self.max_lag
+    }
+
+    /// For the watch: the deployment can or can't be watched.
+    pub fn turn(&self, on: bool) {
+        if !on {
+            self.polls.lock().clear();
+            self.verified.store(0, SeqCst);
+        }
+        self.on.store(on, SeqCst);
+    }
+
+    /// For the watch: a stream was opened that shows every write later than `position`, and all
+    /// that was cached before it was opened has been flushed.
+    pub fn begun(&self, position: u64) {
+        self.flushes.fetch_add(1, SeqCst);
+        let mut polls = self.polls.lock();
+        // An earlier position may be of a history that is gone; so may what was polled.
+        polls.clear();
+        self.position.store(position, SeqCst);
+    }
+
+    /// For the watch: every write up to and including `position` has been handed on.
+    pub fn advance(&self, position: u64) {
+        if position <= self.position() {
+            return;
+        }
+        let mut polls = self.polls.lock();
+        self.position.store(position, SeqCst);
+        let mut verified = None;
+        while let Some(poll) = polls.front().filter(|poll| poll.last_write <= position) {
+            verified = Some(poll.sent);
+            polls.pop_front();
+        }
+        drop(polls);
+        if let Some(sent) = verified {
+            self.verify(sent);
+        }
+    }
+
+    /// For the watch: a poll that was sent to the primary at `sent` has answered that its last
+    /// write has cluster time `last_write`.
+    pub fn polled(&self, sent: Instant, last_write: u64) {
+        let mut polls = self.polls.lock();
+        if last_write <= self.position() {
+            drop(polls);
+            return self.verify(sent);
+        }
+        let poll = Poll { sent, last_write };
+        // When there are too many, the newest gives way: the oldest will be reached first.
+        if polls.len() >= POLLS {
+            polls.pop_back();
+        }
+        polls.push_back(poll);
+    }
+
+    /// For the watch: an event was handed on.
+    pub fn count_event(&self) {
+        self.events.fetch_add(1, SeqCst);
+    }
+
+    /// For the watch: a stream was opened in place of another.
+    pub fn count_reopening(&self) {
+        self.reopenings.fetch_add(1, SeqCst);
+    }
+
+    fn verify(&self, sent: Instant) {
+        let nanos = sent.saturating_duration_since(self.base).as_nanos();
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX - 1);
+        self.verified.fetch_max(nanos + 1, SeqCst);
+    }
+
+    /// How long ago everything acknowledged until then was known to be handled.
+    fn age(&self, now: Instant) -> Option<Duration> {
+        let nanos = self.verified.load(SeqCst).checked_sub(1)?;
+        Some(now.saturating_duration_since(self.base + Duration::from_nanos(nanos)))
+    }
+}
+
+/// Polls remembered at most.
+const POLLS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX_LAG: Duration = Duration::from_secs(1);
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn a_poll_counts_from_when_it_was_sent_and_only_once_the_stream_has_reached_its_answer() {
+        let h = Horizon::starting(MAX_LAG);
+        h.begun(9);
+        let sent = Instant::now();
+        h.polled(sent, 12);
+        assert!(!h.fresh(sent), "the stream is at 9");
+        h.advance(11);
+        assert!(!h.fresh(sent) && h.state() == WatchState::Starting);
+        h.advance(12);
+        assert!(h.fresh(sent + MAX_LAG));
+        assert!(!h.fresh(sent + MAX_LAG + ms(1)));
+    }
+
+    #[test]
+    fn a_stream_that_stalls_goes_stale_although_polls_go_on() {
+        let h = Horizon::starting(MAX_LAG);
+        h.begun(9);
+        let first = Instant::now();
+        h.polled(first, 9);
+        for beat in 1..100 {
+            h.polled(first + ms(200 * beat), 9 + beat);
+        }
+        assert!(h.fresh(first + ms(1000)) && !h.fresh(first + ms(1001)));
+        h.advance(11);
+        assert!(h.fresh(first + ms(1400)) && !h.fresh(first + ms(1401)));
+        h.advance(9 + 99);
+        assert!(
+            h.fresh(first + ms(200 * 99 + 1000)),
+            "the newest poll was kept"
+        );
+    }
+
+    #[test]
+    fn an_idle_deployment_stays_fresh_as_long_as_the_primary_answers() {
+        let h = Horizon::starting(MAX_LAG);
+        h.begun(9);
+        let now = Instant::now();
+        h.polled(now + ms(5000), 9);
+        assert!(h.fresh(now + ms(5900)) && !h.fresh(now + ms(6100)));
+        h.polled(now + ms(3000), 8);
+        assert!(h.fresh(now + ms(5900)), "an older poll takes nothing away");
+    }
+
+    #[test]
+    fn polls_of_a_history_that_is_gone_verify_nothing() {
+        let h = Horizon::starting(MAX_LAG);
+        h.begun(100);
+        let now = Instant::now();
+        h.polled(now, 120);
+        h.begun(50);
+        assert_eq!(h.position(), 50);
+        h.advance(130);
+        assert!(!h.fresh(now));
+        h.polled(now, 130);
+        assert!(h.fresh(now));
+    }
+
+    #[test]
+    fn without_a_watch_nothing_is_fresh_and_nothing_has_passed() {
+        let h = Horizon::off();
+        assert_eq!(h.state(), WatchState::Off);
+        assert!(!h.fresh(Instant::now()) && !h.passed(0));
+        let h = Horizon::starting(MAX_LAG);
+        h.begun(9);
+        h.polled(Instant::now(), 9);
+        assert!(h.passed(9) && !h.passed(10));
+        h.turn(false);
+        assert!(!h.passed(9) && !h.fresh(Instant::now()) && h.lag_ms().is_none());
+        h.turn(true);
+        assert_eq!(h.state(), WatchState::Starting);
+    }
+}
