@@ -8,15 +8,14 @@ use tokio::time::Instant;
 
 use super::fences::{Fence, Fences};
 use super::request::Request;
-use super::stage::{Backend, Next, Outcome, Stage};
+use super::stage::{Backend, Next, Outcome, Stage, Way};
 use super::trail::Decision;
 use super::transactions::Transactions;
 use crate::command::{Effect, Footprint, Kind, ReplyView, effect, footprint, labels};
 
 /// The stages in their order, the backend behind them, and the fences around them.
 pub struct Pipeline {
-    stages: Vec<Box<dyn Stage>>,
-    backend: Arc<dyn Backend>,
+    way: Arc<Way>,
     fences: Arc<Fences>,
     transactions: Transactions,
     /// Cursors of `$out` and `$merge` that haven't run yet: their getMore is the write.
@@ -32,8 +31,7 @@ impl Pipeline {
         fences: Arc<Fences>,
     ) -> Pipeline {
         Pipeline {
-            stages,
-            backend,
+            way: Arc::new(Way { stages, backend }),
             fences,
             transactions: Transactions::new(),
             writing_cursors: DashMap::new(),
@@ -66,7 +64,7 @@ impl Pipeline {
     /// Walks a request through the stages to the backend and back.
     pub async fn run(&self, request: &mut Request) -> Outcome {
         let guard = self.before(request);
-        let outcome = Next::new(&self.stages, &*self.backend).run(request).await;
+        let outcome = Next::new(&self.way).run(request).await;
         self.after(request, guard, &outcome);
         outcome
     }

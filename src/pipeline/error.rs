@@ -3,7 +3,7 @@
 use crate::command::{Command, ErrorReply, Kind, codes, labels};
 
 /// A request that got no answer from the server.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{fault}")]
 pub struct Failure {
     /// What went wrong.
@@ -13,7 +13,7 @@ pub struct Failure {
 }
 
 /// What went wrong.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Fault {
     /// No server could be reached, or the dial failed.
     #[error(

@@ -32,6 +32,8 @@ pub struct Fences {
     quarantine: Duration,
     quarantined: Mutex<Vec<Quarantined>>,
     settled: AtomicU64,
+    /// Fences of open transactions by scope, single documents left out.
+    held: Box<[AtomicU64]>,
 }
 
 #[derive(Default)]
@@ -96,6 +98,7 @@ impl Fences {
             quarantine,
             quarantined: Mutex::new(Vec::new()),
             settled: AtomicU64::new(0),
+            held: (0..SCOPES).map(|_| AtomicU64::new(0)).collect(),
         })
     }
 
@@ -106,6 +109,40 @@ impl Fences {
         Fence {
             fences: Arc::clone(self),
             scopes,
+            holds: false,
+        }
+    }
+
+    /// Stands the fence of a transaction, whose documents stay locked until it ends.
+    pub fn hold(self: &Arc<Self>, footprint: &Footprint) -> Fence {
+        let mut fence = self.begin(footprint);
+        fence.holds = true;
+        self.note_held(&fence.scopes, true);
+        fence
+    }
+
+    /// Whether an open transaction has written in the collection, or may have: a write there may
+    /// have to wait for it.
+    pub fn is_held(&self, db: &str, collection: &str) -> bool {
+        [
+            EVERYTHING,
+            self.collection(db, collection),
+            self.definitions(db),
+        ]
+        .into_iter()
+        .any(|s| {
+            self.held
+                .get(s as usize)
+                .is_some_and(|n| n.load(SeqCst) != 0)
+        })
+    }
+
+    fn note_held(&self, scopes: &[u32], held: bool) {
+        for held_by in scopes.iter().filter_map(|&s| self.held.get(s as usize)) {
+            match held {
+                true => held_by.fetch_add(1, SeqCst),
+                false => held_by.fetch_sub(1, SeqCst),
+            };
         }
     }
 
@@ -303,6 +340,8 @@ impl Fences {
 pub struct Fence {
     fences: Arc<Fences>,
     scopes: Vec<u32>,
+    /// It belongs to a transaction.
+    holds: bool,
 }
 
 impl Fence {
@@ -313,7 +352,14 @@ impl Fence {
         }
         let scopes = std::mem::take(&mut self.scopes);
         if !scopes.is_empty() {
+            self.release(&scopes);
             self.fences.lower(&scopes, effect == Effect::Changed);
+        }
+    }
+
+    fn release(&self, scopes: &[u32]) {
+        if self.holds {
+            self.fences.note_held(scopes, false);
         }
     }
 
@@ -322,6 +368,9 @@ impl Fence {
         for scope in self.fences.scopes_of(footprint) {
             if !self.scopes.contains(&scope) {
                 self.fences.raise(&[scope]);
+                if self.holds {
+                    self.fences.note_held(&[scope], true);
+                }
                 self.scopes.push(scope);
             }
         }
@@ -333,6 +382,7 @@ impl Drop for Fence {
         if !self.scopes.is_empty() {
             let until = Instant::now() + self.fences.quarantine;
             let scopes = std::mem::take(&mut self.scopes);
+            self.release(&scopes);
             self.fences
                 .quarantined
                 .lock()
@@ -488,6 +538,21 @@ mod tests {
         f.flush(true);
         assert!(f.open(USERS).is_some());
         assert!(!f.valid(&stamp) && !f.unmet(&stamp));
+    }
+
+    #[test]
+    fn a_transactions_writes_hold_their_collections_until_it_ends() {
+        let f = fences();
+        let mut fence = f.hold(&on("users"));
+        fence.widen(&on("items"));
+        let plain = f.begin(&on("other"));
+        let held = || ["users", "items", "other"].map(|c| f.is_held("d", c));
+        assert_eq!(held(), [true, true, false]);
+        fence.settle(Effect::Changed);
+        plain.settle(Effect::Changed);
+        assert_eq!(held(), [false; 3]);
+        drop(f.hold(&Footprint::Databases(vec!["d".into()])));
+        assert_eq!(held(), [false; 3]);
     }
 
     #[test]

@@ -18,6 +18,6 @@ pub use self::core::Pipeline;
 pub use error::{Failure, Fault};
 pub use fences::{Fence, Fences, Reads, Stamp};
 pub use request::{NO_PRINCIPAL, Principal, Reply, Request};
-pub use stage::{Backend, BoxFuture, Next, Outcome, Stage};
+pub use stage::{Backend, BoxFuture, Next, Outcome, OwnedNext, Stage};
 pub use trail::{Decision, Trail};
 pub use watch::{Horizon, Landed, WatchCounts, WatchState};

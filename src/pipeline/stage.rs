@@ -43,13 +43,28 @@ pub trait Backend: Send + Sync {
 /// The rest of the way. May be run more than once (a retry, a side request).
 #[derive(Clone, Copy)]
 pub struct Next<'a> {
-    stages: &'a [Box<dyn Stage>],
-    backend: &'a dyn Backend,
+    way: &'a Arc<Way>,
+    /// How many stages are behind us.
+    passed: usize,
+}
+
+/// The stages in their order and the backend behind them.
+pub(super) struct Way {
+    pub stages: Vec<Box<dyn Stage>>,
+    pub backend: Arc<dyn Backend>,
 }
 
 impl<'a> Next<'a> {
-    pub(super) fn new(stages: &'a [Box<dyn Stage>], backend: &'a dyn Backend) -> Next<'a> {
-        Next { stages, backend }
+    pub(super) fn new(way: &'a Arc<Way>) -> Next<'a> {
+        Next { way, passed: 0 }
+    }
+
+    /// The same way for a task of its own, which a client's going away must not end.
+    pub fn to_owned(self) -> OwnedNext {
+        OwnedNext {
+            way: Arc::clone(self.way),
+            passed: self.passed,
+        }
     }
 
     /// Hands the request to the next stage, or to the backend after the last.
@@ -57,15 +72,32 @@ impl<'a> Next<'a> {
     where
         'a: 'r,
     {
-        match self.stages.split_first() {
-            Some((stage, rest)) => stage.call(
+        match self.way.stages.get(self.passed) {
+            Some(stage) => stage.call(
                 request,
                 Next {
-                    stages: rest,
-                    backend: self.backend,
+                    way: self.way,
+                    passed: self.passed + 1,
                 },
             ),
-            None => self.backend.call(request),
+            None => self.way.backend.call(request),
+        }
+    }
+}
+
+/// A [`Next`] that borrows nothing.
+#[derive(Clone)]
+pub struct OwnedNext {
+    way: Arc<Way>,
+    passed: usize,
+}
+
+impl OwnedNext {
+    /// The way as stages take it.
+    pub fn borrow(&self) -> Next<'_> {
+        Next {
+            way: &self.way,
+            passed: self.passed,
         }
     }
 }

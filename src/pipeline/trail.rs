@@ -19,6 +19,8 @@ pub enum Decision {
     Acknowledged,
     /// Waited for a link.
     Queued,
+    /// Sent in one command with other clients' writes.
+    Batched,
 }
 
 /// The decisions about one request, oldest first. Never allocates; what doesn't fit is dropped.

@@ -48,7 +48,7 @@ impl Transactions {
                 transaction.fence.widen(footprint);
             }
             None => {
-                let fence = fences.begin(footprint);
+                let fence = fences.hold(footprint);
                 open.push(Open {
                     number,
                     fence,
