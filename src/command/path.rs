@@ -1,0 +1,139 @@
+//! Sets of field paths: what a filter, a sort, a projection or an update touches.
+//!
+//! A path of one set meets one of another if it is the other, a parent of it or a child of it.
+//! Array positions aren't told apart: numeric components are dropped.
+
+/// A set of field paths without numeric components, or every path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Paths {
+    all: bool,
+    /// Sorted, each once.
+    list: Vec<String>,
+}
+
+impl Paths {
+    /// No path.
+    #[must_use]
+    pub fn none() -> Paths {
+        Paths::default()
+    }
+
+    /// Every path.
+    #[must_use]
+    pub fn all() -> Paths {
+        Paths {
+            all: true,
+            list: Vec::new(),
+        }
+    }
+
+    /// Adds a path. One that has nothing but numbers could be anywhere: it is every path.
+    pub fn insert(&mut self, path: &str) {
+        if self.all {
+            return;
+        }
+        let mut kept = path.split('.').filter(|part| !is_numeric(part)).peekable();
+        if kept.peek().is_none() {
+            *self = Paths::all();
+            return;
+        }
+        let path = kept.collect::<Vec<_>>().join(".");
+        if let Err(at) = self.list.binary_search(&path) {
+            self.list.insert(at, path);
+        }
+    }
+
+    /// Adds all paths of another set.
+    pub fn extend(&mut self, other: &Paths) {
+        if other.all {
+            *self = Paths::all();
+        }
+        for path in &other.list {
+            self.insert(path);
+        }
+    }
+
+    /// True if it holds every path.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.all
+    }
+
+    /// True if it holds no path.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.all && self.list.is_empty()
+    }
+
+    /// The paths, in order; none if it is every path.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(String::as_str)
+    }
+
+    /// True if a path here and a path there are the same or one lies in the other.
+    #[must_use]
+    pub fn meets(&self, other: &Paths) -> bool {
+        if self.all || other.all {
+            return !self.is_empty() && !other.is_empty();
+        }
+        self.iter()
+            .any(|a| other.iter().any(|b| one_in_the_other(a, b)))
+    }
+}
+
+fn one_in_the_other(a: &str, b: &str) -> bool {
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    let rest = long.strip_prefix(short);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// True for an array position.
+#[must_use]
+pub(super) fn is_numeric(component: &str) -> bool {
+    !component.is_empty() && component.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(list: &[&str]) -> Paths {
+        let mut paths = Paths::none();
+        list.iter().for_each(|path| paths.insert(path));
+        paths
+    }
+
+    #[test]
+    fn paths_meet_if_one_is_a_prefix_of_the_other_by_components() {
+        for (a, b) in [("a", "a"), ("a", "a.b"), ("a.b.c", "a.b"), ("a.0.b", "a.b")] {
+            assert!(paths(&["x", a]).meets(&paths(&[b, "y"])), "{a} {b}");
+            assert!(paths(&[b]).meets(&paths(&[a])), "{b} {a}");
+        }
+        for (a, b) in [("a", "b"), ("a", "ab"), ("a.b", "a.c"), ("a.b", "a.bc")] {
+            assert!(!paths(&[a]).meets(&paths(&[b])), "{a} {b}");
+            assert!(!paths(&[b]).meets(&paths(&[a])), "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn every_path_meets_all_but_the_empty_set() {
+        assert!(Paths::all().meets(&paths(&["a"])));
+        assert!(Paths::all().meets(&Paths::all()));
+        assert!(!Paths::all().meets(&Paths::none()));
+        assert!(!paths(&["a"]).meets(&Paths::none()));
+    }
+
+    #[test]
+    fn positions_are_dropped_and_each_path_is_kept_once() {
+        let set = paths(&["b", "a.1.c", "a.c", "a.2", "b"]);
+        assert_eq!(set.iter().collect::<Vec<_>>(), ["a", "a.c", "b"]);
+        assert!(paths(&["a", "0"]).is_all());
+        let mut set = paths(&["a"]);
+        set.extend(&paths(&["b"]));
+        assert_eq!(set, paths(&["a", "b"]));
+        set.extend(&Paths::all());
+        assert!(set.is_all());
+        set.insert("c");
+        assert_eq!(set, Paths::all());
+    }
+}
