@@ -1,0 +1,288 @@
+//! Whether a cached answer provably survives a write (DESIGN §4 rule 7).
+//!
+//! [`survives`] proves it for one answer; [`reach`] says, from shapes alone, which answers need
+//! looking at, so that a write's cost doesn't grow with the number of entries.
+//!
+//! Invariants: no proof, no survival. `reach` covers every entry that doesn't survive.
+//!
+//! "The same answer" is one that the server could give now: where there's no total sort, any
+//! lawful order will do, and any lawful choice of documents at a limit.
+
+use super::matcher::{self, Equality};
+use super::path::Paths;
+use super::read_plan::{ReadPlan, ReadShape};
+use super::statement::{Change, Inserts, Selector, Statement, filled_in, nested, top_level};
+use super::value::{Strings, Tri, ValueKey};
+use crate::wire::build::DocBuf;
+use crate::wire::doc;
+
+/// Which entries of a shape a statement may affect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// None.
+    Nothing,
+    /// Possibly all.
+    Everything,
+    /// At most those that one of these ways leads to.
+    Entries {
+        /// Entries whose anchor agrees with [`Inserts::values_at`] at every anchor path.
+        by_filter: bool,
+        /// Entries whose anchor agrees with [`Change::values_at`] at every anchor path.
+        by_sets: bool,
+        /// Entries with a result document that the selector may match, and entries whose result
+        /// documents aren't known. Result documents can be looked up at [`document_keys`].
+        by_document: bool,
+        /// The anchor is `_id`: entries that want one of the selector's [`selected_ids`].
+        by_id: bool,
+    },
+}
+
+/// Whether the answer of `plan` is still right after the statement, whatever part of it was
+/// carried out. `documents` are the answer's result documents; `None`: they aren't known.
+pub fn survives(
+    plan: &ReadPlan,
+    documents: Option<&mut dyn Iterator<Item = &[u8]>>,
+    statement: &Statement,
+) -> bool {
+    insert_misses(plan, statement) && change_misses(plan, documents, statement)
+}
+
+/// Whether what the statement inserts certainly doesn't match the read's filter.
+fn insert_misses(plan: &ReadPlan, statement: &Statement) -> bool {
+    let (filter, strings) = (plan.filter(), plan.strings());
+    match &statement.inserts {
+        Inserts::Nothing => true,
+        Inserts::Anything => false,
+        Inserts::Seeded(seed) => matcher::matches_partial(filter, seed, strings) == Tri::No,
+        Inserts::Document(document) => {
+            if apart(plan, &inserted_id(document, strings)) {
+                return true;
+            }
+            let mut filled = filled_in(document);
+            if statement.change == Change::Replaces {
+                // The document keeps its own `_id`, which equals this but may be of another type.
+                filled.push("_id");
+            }
+            if !meets_fields(&plan.shape().filter, &filled) {
+                return matcher::matches(filter, document, strings) == Tri::No;
+            }
+            let certain = without(document, &filled);
+            matcher::matches_partial(filter, &certain, strings) == Tri::No
+        }
+    }
+}
+
+/// Whether what happens to the selected documents certainly leaves the answer right.
+fn change_misses(
+    plan: &ReadPlan,
+    documents: Option<&mut dyn Iterator<Item = &[u8]>>,
+    statement: &Statement,
+) -> bool {
+    if statement.change == Change::Nothing {
+        return true;
+    }
+    let Some(selector) = &statement.selects else {
+        return false;
+    };
+    // `_id` is never an array and never changes.
+    if apart(plan, &selected_ids(selector)) {
+        return true;
+    }
+    let shape = plan.shape();
+    match effect(shape, &statement.change) {
+        Effect::None => true,
+        Effect::Shown => none_selected(shape, documents, selector),
+        Effect::Leaving => {
+            leaves(plan, &statement.change) && none_selected(shape, documents, selector)
+        }
+        Effect::Anything => false,
+    }
+}
+
+/// What a change can do to the answers of a shape.
+enum Effect {
+    /// Nothing.
+    None,
+    /// Something, if one of the result documents is selected.
+    Shown,
+    /// As `Shown`, if what is set keeps every selected document from matching the filter.
+    Leaving,
+    /// Anything.
+    Anything,
+}
+
+fn effect(shape: &ReadShape, change: &Change) -> Effect {
+    match change {
+        Change::Nothing => Effect::None,
+        Change::Paths { paths, sets } => {
+            if !paths.meets(&shape.filter) && !paths.meets(&shape.order) {
+                // The same documents match, in the same order.
+                if !shape.projection.depends.meet(paths) {
+                    Effect::None
+                } else if shape.lists {
+                    Effect::Shown
+                } else {
+                    Effect::Anything
+                }
+            } else if shape.lists
+                && !shape.skips
+                && !shape.hinted
+                && doc::elements(sets).count() > 0
+            {
+                Effect::Leaving
+            } else {
+                Effect::Anything
+            }
+        }
+        // Others may go, but what is shown stays, and stays first.
+        Change::Removes | Change::Replaces if shape.lists && !shape.skips => Effect::Shown,
+        Change::Removes | Change::Replaces => Effect::Anything,
+    }
+}
+
+/// Whether the selector matches none of the result documents.
+fn none_selected(
+    shape: &ReadShape,
+    documents: Option<&mut dyn Iterator<Item = &[u8]>>,
+    selector: &Selector,
+) -> bool {
+    let Some(documents) = documents else {
+        return false;
+    };
+    let whole = shape.projection.tells(&matcher::paths(&selector.filter));
+    for document in documents {
+        let known = shape.projection.known(document);
+        let matched = if whole {
+            matcher::matches(&selector.filter, &known, selector.strings)
+        } else {
+            matcher::matches_partial(&selector.filter, &known, selector.strings)
+        };
+        if matched != Tri::No {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether a plain `$set` writes what the read's filter doesn't want on exactly that path.
+fn leaves(plan: &ReadPlan, change: &Change) -> bool {
+    let Change::Paths { sets, .. } = change else {
+        return false;
+    };
+    doc::elements(sets).map_while(Result::ok).any(|set| {
+        let document = nested(&set);
+        refuses(plan.filter(), set.key, &document, plan.strings(), 0)
+    })
+}
+
+/// Whether one of the filter's conditions on exactly `path` refuses the document.
+fn refuses(filter: &[u8], path: &str, document: &[u8], strings: Strings, depth: u32) -> bool {
+    doc::elements(filter)
+        .map_while(Result::ok)
+        .any(|condition| {
+            if condition.key == path {
+                let mut alone = DocBuf::new();
+                alone.append_raw(condition.raw);
+                matcher::matches(&alone.finish(), document, strings) == Tri::No
+            } else if condition.key == "$and" && depth < MAX_DEPTH {
+                let branches = condition.as_array().unwrap_or_default();
+                doc::elements(branches).map_while(Result::ok).any(|branch| {
+                    let branch = branch.as_document().unwrap_or_default();
+                    refuses(branch, path, document, strings, depth + 1)
+                })
+            } else {
+                false
+            }
+        })
+}
+
+/// Which entries of a shape the statement may affect, judged without the values of the reads.
+/// Never fewer than those that don't [`survive`](survives).
+pub fn reach(shape: &ReadShape, statement: &Statement) -> Reach {
+    let by_filter = match &statement.inserts {
+        Inserts::Nothing => false,
+        Inserts::Anything => return Reach::Everything,
+        inserts if unknown_anywhere(shape, |path| inserts.values_at(path).is_some()) => {
+            return Reach::Everything;
+        }
+        _ => true,
+    };
+    let effect = effect(shape, &statement.change);
+    let (mut by_sets, mut by_document, mut by_id) = (false, false, false);
+    if let (Some(selector), false) = (&statement.selects, matches!(effect, Effect::None)) {
+        let change = &statement.change;
+        let lookup = document_keys(selector)
+            .iter()
+            .all(|key| shape.tells(&key.path));
+        let sets = !unknown_anywhere(shape, |path| change.values_at(path).is_some());
+        match effect {
+            Effect::Shown if lookup => by_document = true,
+            Effect::Leaving if lookup && sets => (by_sets, by_document) = (true, true),
+            _ if shape.anchor == ["_id"] && selected_ids(selector).is_some() => by_id = true,
+            _ => return Reach::Everything,
+        }
+    }
+    if !(by_filter || by_sets || by_document || by_id) {
+        return Reach::Nothing;
+    }
+    Reach::Entries {
+        by_filter,
+        by_sets,
+        by_document,
+        by_id,
+    }
+}
+
+/// True if nothing is known at any anchor path, so that the anchors find no entries.
+fn unknown_anywhere(shape: &ReadShape, known: impl Fn(&str) -> bool) -> bool {
+    !shape.anchor.iter().any(|path| known(path))
+}
+
+/// Where the documents that a selector may match can be looked up: its equality on `_id`, if it
+/// has one; else all its equalities (none: it may match any document).
+pub fn document_keys(selector: &Selector) -> Vec<Equality> {
+    let mut keys = matcher::equalities(&selector.filter, selector.strings);
+    if let Some(at) = keys.iter().position(|key| key.path == "_id") {
+        return vec![keys.swap_remove(at)];
+    }
+    keys
+}
+
+/// The `_id`s that a selector is confined to; `None` if it isn't.
+pub fn selected_ids(selector: &Selector) -> Option<Vec<ValueKey>> {
+    let keys = matcher::equalities(&selector.filter, selector.strings);
+    keys.into_iter()
+        .find(|key| key.path == "_id")
+        .map(|key| key.values)
+}
+
+fn inserted_id(document: &[u8], strings: Strings) -> Option<Vec<ValueKey>> {
+    let id = doc::find(document, "_id").filter(|id| id.as_timestamp() != Some(0))?;
+    Some(vec![ValueKey::of(&id, strings)?])
+}
+
+/// Whether the read is confined to other `_id`s than these.
+fn apart(plan: &ReadPlan, ids: &Option<Vec<ValueKey>>) -> bool {
+    let wanted = plan.anchor().iter().find(|anchor| anchor.path == "_id");
+    match (wanted, ids) {
+        (Some(wanted), Some(ids)) => !wanted.values.iter().any(|id| ids.contains(id)),
+        _ => false,
+    }
+}
+
+fn meets_fields(paths: &Paths, fields: &[&str]) -> bool {
+    !fields.is_empty()
+        && (paths.is_all() || paths.iter().any(|path| fields.contains(&top_level(path))))
+}
+
+fn without(document: &[u8], fields: &[&str]) -> Vec<u8> {
+    let mut out = DocBuf::with_capacity(document.len());
+    for field in doc::elements(document).map_while(Result::ok) {
+        if !fields.contains(&field.key) {
+            out.append_raw(field.raw);
+        }
+    }
+    out.finish()
+}
+
+const MAX_DEPTH: u32 = 20;
