@@ -52,6 +52,10 @@ impl ErrorReply {
 pub mod codes {
     /// A peer can't be reached, or the connection to it was lost.
     pub const HOST_UNREACHABLE: (i32, &str) = (6, "HostUnreachable");
+    /// A value that can't be.
+    pub const BAD_VALUE: (i32, &str) = (2, "BadValue");
+    /// Not for this user.
+    pub const UNAUTHORIZED: (i32, &str) = (13, "Unauthorized");
     /// A SASL conversation or `authenticate` failed.
     pub const AUTHENTICATION_FAILED: (i32, &str) = (18, "AuthenticationFailed");
     /// A step of a protocol came out of turn.

@@ -1,6 +1,8 @@
 //! What a command may change.
 
-use super::document_id::{DocumentId, written_by_id};
+use std::sync::Arc;
+
+use super::statement::{Statement, statements};
 use super::{Command, Kind};
 use crate::wire::doc;
 use crate::wire::op_msg::OpMsg;
@@ -41,8 +43,8 @@ impl std::fmt::Display for Namespace {
 pub enum Footprint {
     /// Provably nothing that a cached read could show.
     Nothing,
-    /// Documents of one collection, known by `_id`.
-    Documents(Namespace, Vec<DocumentId>),
+    /// What these statements may touch in a collection.
+    Statements(Namespace, Arc<[Statement]>),
     /// Documents (or index order) of these collections.
     Namespaces(Vec<Namespace>),
     /// Anything in these databases, also what their names mean.
@@ -51,7 +53,7 @@ pub enum Footprint {
     Everything,
 }
 
-/// The footprint of a command (DESIGN §4 rules 1 and 6), at the level of namespaces.
+/// The footprint of a command (DESIGN §4 rules 1, 6 and 7).
 ///
 /// `commitTransaction`, `abortTransaction` and `getMore` have none of their own:
 /// the pipeline knows what their transaction or cursor touches.
@@ -75,8 +77,8 @@ fn one(command: &Command, msg: &OpMsg) -> Footprint {
     match command.collection() {
         Some(name) if !name.starts_with("system.") && !command.db().is_empty() => {
             let namespace = Namespace::new(command.db(), name);
-            match written_by_id(command, msg) {
-                Some(ids) => Footprint::Documents(namespace, ids),
+            match statements(command, msg) {
+                Some(list) => Footprint::Statements(namespace, list.into()),
                 None => Footprint::Namespaces(vec![namespace]),
             }
         }

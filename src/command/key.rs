@@ -1,117 +1,93 @@
-//! What makes two reads the same read, and which reads may be cached at all
-//! (DESIGN §4 rules 10 and 11).
+//! What makes two reads the same read (DESIGN §4 rules 10 and 11).
 //!
-//! A key is the principal, then every field of the command that changes the answer,
+//! A key is the principal, then a command document with every field that changes the answer,
 //! byte for byte: `1`, `1L` and `1.0` differ, and so does the order of keys.
-//! A field that isn't listed here makes the command uncacheable.
+//! A field that isn't listed here makes the command uncacheable. How many documents a batch
+//! holds isn't part of the answer: it is replayed in batches of any size.
 
-use super::{Command, Kind};
-use crate::wire::doc;
+use super::{Bypass, Command, Kind};
+use crate::wire::doc::{self, kind};
 
-/// Why a read isn't served from the cache. Counted by these words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(usize)]
-pub enum Bypass {
-    /// The cache is switched off.
-    Disabled,
-    /// Not a command that is cached.
-    NotCacheable,
-    /// Part of a transaction.
-    Transaction,
-    /// `readConcern` other than `local`, or one with `afterClusterTime`.
-    ReadConcern,
-    /// `$readPreference` other than primary.
-    ReadPreference,
-    /// A top-level field that the key doesn't know.
-    UnknownField,
-    /// Tailable, awaitData, exhaust or no-timeout cursor.
-    CursorKind,
-    /// An operator or variable whose answer changes by itself.
-    Volatile,
-    /// `system.*`, `admin`, `config`, `local`, or listed in the configuration.
-    Namespace,
-    /// A write that may change the answer is under way.
-    Fenced,
-    /// The collection's facts aren't known, or it has none that can be relied on.
-    UnknownCollection,
-    /// The reply left a cursor open.
-    OpenCursor,
-    /// The reply is an error or partial.
-    NotOk,
-    /// The reply is larger than `cache.max_entry`.
-    TooLarge,
-    /// A write that may have changed the answer began while it was read.
-    Raced,
+/// What a read asks for besides its answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// `readConcern.afterClusterTime`: the answer must be at least as late.
+    pub after: Option<u64>,
+    /// `batchSize`, where more than one batch may come.
+    pub batch_size: Option<u64>,
 }
 
-impl Bypass {
-    /// How many reasons there are.
-    pub const COUNT: usize = Bypass::Raced as usize + 1;
+/// Where the command document begins in a key.
+pub const KEY_COMMAND: usize = size_of::<u64>();
 
-    /// All reasons, in order.
-    pub const ALL: [Bypass; Bypass::COUNT] = [
-        Bypass::Disabled,
-        Bypass::NotCacheable,
-        Bypass::Transaction,
-        Bypass::ReadConcern,
-        Bypass::ReadPreference,
-        Bypass::UnknownField,
-        Bypass::CursorKind,
-        Bypass::Volatile,
-        Bypass::Namespace,
-        Bypass::Fenced,
-        Bypass::UnknownCollection,
-        Bypass::OpenCursor,
-        Bypass::NotOk,
-        Bypass::TooLarge,
-        Bypass::Raced,
-    ];
-
-    /// The word used in metrics, status and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Bypass::Disabled => "disabled",
-            Bypass::NotCacheable => "not_cacheable",
-            Bypass::Transaction => "transaction",
-            Bypass::ReadConcern => "read_concern",
-            Bypass::ReadPreference => "read_preference",
-            Bypass::UnknownField => "unknown_field",
-            Bypass::CursorKind => "cursor_kind",
-            Bypass::Volatile => "volatile",
-            Bypass::Namespace => "namespace",
-            Bypass::Fenced => "fenced",
-            Bypass::UnknownCollection => "unknown_collection",
-            Bypass::OpenCursor => "open_cursor",
-            Bypass::NotOk => "not_ok",
-            Bypass::TooLarge => "too_large",
-            Bypass::Raced => "raced",
-        }
-    }
-}
-
-/// Writes the key of a `find` to `out` (cleared first), or says why it has none.
+/// Writes the key of a read to `out` (cleared first), or says why it has none.
 ///
 /// Cheap, for it runs on every hit: values are copied, not looked into. What must
-/// be looked into once, before an answer is stored, is in [`check_find`].
-pub fn canonical_find(command: &Command, principal: u64, out: &mut Vec<u8>) -> Result<(), Bypass> {
+/// be looked into once, before an answer is stored, is in [`super::check_read`].
+pub fn canonical(command: &Command, principal: u64, out: &mut Vec<u8>) -> Result<Wish, Bypass> {
     out.clear();
-    if command.kind != Kind::Find {
-        return Err(Bypass::NotCacheable);
-    }
+    let answers: fn(&str) -> bool = match command.kind {
+        Kind::Find => in_find,
+        Kind::Aggregate if !command.pipeline_writes => in_aggregate,
+        Kind::Count => in_count,
+        Kind::Distinct => in_distinct,
+        _ => return Err(Bypass::NotCacheable),
+    };
     if command.in_transaction || command.txn_number.is_some() {
         return Err(Bypass::Transaction);
     }
-    if command.after_cluster_time || !matches!(command.read_concern_level(), None | Some("local")) {
-        return Err(Bypass::ReadConcern);
-    }
     out.extend_from_slice(&principal.to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    let mut wish = Wish::default();
     let mut seen = 0_u32;
+    let (mut batch, mut single) = (None, false);
     for element in doc::elements(command.body()) {
         let Ok(element) = element else {
             return Err(Bypass::UnknownField);
         };
         match element.key {
-            "find"
+            "batchSize" if command.kind == Kind::Find => {
+                once(&mut seen, 9)?;
+                wish.batch_size = Some(batch_size(&element)?);
+                batch = Some(element.raw);
+            }
+            "cursor" if command.kind == Kind::Aggregate => {
+                once(&mut seen, 9)?;
+                wish.batch_size = cursor(&element)?;
+            }
+            "readConcern" => {
+                once(&mut seen, 10)?;
+                wish.after = read_concern(&element, out)?;
+            }
+            "singleBatch" => {
+                single |= element.is_truthy();
+                out.extend_from_slice(element.raw);
+            }
+            key if answers(key) => out.extend_from_slice(element.raw),
+            key => ignorable(key, &element, &mut seen)?,
+        }
+    }
+    if command.kind == Kind::Aggregate && seen & (1 << 9) == 0 {
+        // The server demands it.
+        return Err(Bypass::UnknownField);
+    }
+    if single && let Some(raw) = batch {
+        // Then the batch is all of the answer.
+        out.extend_from_slice(raw);
+        wish.batch_size = None;
+    }
+    out.push(0);
+    let len = u32::try_from(out.len() - KEY_COMMAND).unwrap_or(u32::MAX);
+    if let Some(place) = out.get_mut(KEY_COMMAND..KEY_COMMAND + 4) {
+        place.copy_from_slice(&len.to_le_bytes());
+    }
+    Ok(wish)
+}
+
+fn in_find(key: &str) -> bool {
+    matches!(
+        key,
+        "find"
             | "$db"
             | "filter"
             | "sort"
@@ -119,26 +95,113 @@ pub fn canonical_find(command: &Command, principal: u64, out: &mut Vec<u8>) -> R
             | "hint"
             | "skip"
             | "limit"
-            | "batchSize"
-            | "singleBatch"
             | "collation"
             | "let"
             | "min"
             | "max"
             | "returnKey"
             | "showRecordId"
-            | "readConcern"
             | "allowPartialResults"
             | "allowDiskUse"
             | "apiVersion"
             | "apiStrict"
-            | "apiDeprecationErrors" => {
-                out.extend_from_slice(element.raw);
+            | "apiDeprecationErrors"
+    )
+}
+
+fn in_aggregate(key: &str) -> bool {
+    matches!(
+        key,
+        "aggregate"
+            | "$db"
+            | "pipeline"
+            | "hint"
+            | "collation"
+            | "let"
+            | "allowDiskUse"
+            | "apiVersion"
+            | "apiStrict"
+            | "apiDeprecationErrors"
+    )
+}
+
+fn in_count(key: &str) -> bool {
+    matches!(
+        key,
+        "count"
+            | "$db"
+            | "query"
+            | "limit"
+            | "skip"
+            | "hint"
+            | "collation"
+            | "apiVersion"
+            | "apiStrict"
+            | "apiDeprecationErrors"
+    )
+}
+
+fn in_distinct(key: &str) -> bool {
+    matches!(
+        key,
+        "distinct"
+            | "$db"
+            | "key"
+            | "query"
+            | "collation"
+            | "hint"
+            | "apiVersion"
+            | "apiStrict"
+            | "apiDeprecationErrors"
+    )
+}
+
+/// A field may come once: of two, nobody knows which one counts.
+fn once(seen: &mut u32, place: u32) -> Result<(), Bypass> {
+    if *seen & (1 << place) != 0 {
+        return Err(Bypass::UnknownField);
+    }
+    *seen |= 1 << place;
+    Ok(())
+}
+
+fn batch_size(element: &doc::Element<'_>) -> Result<u64, Bypass> {
+    let whole = matches!(element.kind, kind::INT32 | kind::INT64)
+        .then(|| element.as_i64())
+        .flatten();
+    whole
+        .and_then(|n| u64::try_from(n).ok())
+        .ok_or(Bypass::UnknownField)
+}
+
+/// `{}` or `{batchSize: n}`.
+fn cursor(element: &doc::Element<'_>) -> Result<Option<u64>, Bypass> {
+    let cursor = element.as_document().ok_or(Bypass::UnknownField)?;
+    let mut fields = doc::elements(cursor);
+    let Some(first) = fields.next() else {
+        return Ok(None);
+    };
+    match (first, fields.next()) {
+        (Ok(size), None) if size.key == "batchSize" => batch_size(&size).map(Some),
+        _ => Err(Bypass::UnknownField),
+    }
+}
+
+/// `level: "local"` goes into the key, for the default may be another; `afterClusterTime` is a wish.
+fn read_concern(element: &doc::Element<'_>, out: &mut Vec<u8>) -> Result<Option<u64>, Bypass> {
+    let concern = element.as_document().ok_or(Bypass::ReadConcern)?;
+    let mut after = None;
+    for field in doc::elements(concern) {
+        let field = field.map_err(|_| Bypass::ReadConcern)?;
+        match field.key {
+            "level" if field.as_str() == Some("local") => out.extend_from_slice(field.raw),
+            "afterClusterTime" if after.is_none() => {
+                after = Some(field.as_timestamp().filter(|&t| t != 0).ok_or(Bypass::ReadConcern)?);
             }
-            key => ignorable(key, &element, &mut seen)?,
+            _ => return Err(Bypass::ReadConcern),
         }
     }
-    Ok(())
+    Ok(after)
 }
 
 /// Whether a field may be left out of the key: it doesn't change the answer, and its value is one
@@ -149,7 +212,7 @@ fn ignorable(key: &str, element: &doc::Element<'_>, seen: &mut u32) -> Result<()
         "$clusterTime" => (1, is_cluster_time(element), Bypass::UnknownField),
         "comment" => (2, true, Bypass::UnknownField),
         "maxTimeMS" => {
-            let limit = matches!(element.kind, INT32 | INT64)
+            let limit = matches!(element.kind, kind::INT32 | kind::INT64)
                 .then(|| element.as_i64())
                 .flatten();
             let sound = limit.is_some_and(|ms| (0..=i64::from(i32::MAX)).contains(&ms));
@@ -162,11 +225,10 @@ fn ignorable(key: &str, element: &doc::Element<'_>, seen: &mut u32) -> Result<()
         "oplogReplay" => (8, is_off(element), Bypass::CursorKind),
         _ => return Err(Bypass::UnknownField),
     };
-    if !sound || *seen & (1 << place) != 0 {
+    if !sound {
         return Err(otherwise);
     }
-    *seen |= 1 << place;
-    Ok(())
+    once(seen, place)
 }
 
 fn is_off(element: &doc::Element<'_>) -> bool {
@@ -213,70 +275,6 @@ fn is_primary(element: &doc::Element<'_>) -> bool {
     mode.and_then(|m| m.as_str()) == Some("primary") && fields.next().is_none()
 }
 
-/// Looks into a `find` once, before its answer is stored: `Err` when the answer may
-/// change without a write to the collection.
-pub fn check_find(command: &Command) -> Result<(), Bypass> {
-    let db = command.db();
-    let Some(collection) = command.collection() else {
-        return Err(Bypass::Namespace);
-    };
-    if matches!(db, "admin" | "config" | "local" | "") || collection.starts_with("system.") {
-        return Err(Bypass::Namespace);
-    }
-    for element in doc::elements(command.body()) {
-        let Ok(element) = element else {
-            return Err(Bypass::UnknownField);
-        };
-        if matches!(
-            element.key,
-            "filter" | "sort" | "projection" | "let" | "min" | "max"
-        ) && is_volatile(&element, 0)
-        {
-            return Err(Bypass::Volatile);
-        }
-    }
-    Ok(())
-}
-
-/// Whether an operator or variable in here gives another answer by itself.
-fn is_volatile(element: &doc::Element<'_>, depth: u32) -> bool {
-    if depth > MAX_DEPTH || VOLATILE_OPERATORS.contains(&element.key) {
-        return true;
-    }
-    if let Some(text) = element.as_str() {
-        return VOLATILE_VARIABLES.iter().any(|v| text.starts_with(v));
-    }
-    // JavaScript, with or without a scope.
-    if matches!(element.kind, 0x0d | 0x0f) {
-        return true;
-    }
-    match element.as_document().or(element.as_array()) {
-        Some(inner) => {
-            doc::elements(inner).any(|e| e.is_ok_and(|e| is_volatile(&e, depth + 1)))
-                || doc::elements(inner).any(|e| e.is_err())
-        }
-        None => false,
-    }
-}
-
-const INT32: u8 = 0x10;
-const INT64: u8 = 0x12;
-
-/// MongoDB's own limit on nesting.
-const MAX_DEPTH: u32 = 180;
-
-const VOLATILE_OPERATORS: [&str; 7] = [
-    "$where",
-    "$function",
-    "$accumulator",
-    "$rand",
-    "$sampleRate",
-    "$sample",
-    "$search",
-];
-
-const VOLATILE_VARIABLES: [&str; 4] = ["$$NOW", "$$CLUSTER_TIME", "$$USER_ROLES", "$$SEARCH_META"];
-
 #[cfg(test)]
 mod tests {
     use bson::{Bson, Document, doc};
@@ -290,7 +288,7 @@ mod tests {
 
     fn key_for(principal: u64, document: Document) -> Result<Vec<u8>, Bypass> {
         let mut out = Vec::new();
-        canonical_find(&command(document), principal, &mut out).map(|()| out)
+        canonical(&command(document), principal, &mut out).map(|_| out)
     }
 
     fn find(extra: Document) -> Document {
@@ -326,7 +324,6 @@ mod tests {
             doc! {"hint": "a_1"},
             doc! {"skip": 1},
             doc! {"limit": 1},
-            doc! {"batchSize": 1},
             doc! {"singleBatch": true},
             doc! {"collation": {"locale": "en"}},
             doc! {"let": {"x": 1}},
@@ -408,35 +405,55 @@ mod tests {
             assert_eq!(key_for(0, find(extra.clone())), Err(why), "{extra}");
         }
         assert_eq!(
-            key_for(0, doc! {"count": "c", "$db": "d"}),
+            key_for(0, doc! {"dbStats": 1, "$db": "d"}),
             Err(Bypass::NotCacheable)
         );
     }
 
     #[test]
-    fn volatile_operators_are_found_at_any_depth() {
-        let check = |filter: Document| {
-            check_find(&command(doc! {"find": "c", "filter": filter, "$db": "d"}))
+    fn batch_sizes_and_cluster_times_are_wishes() {
+        let wish = |document: Document| {
+            let mut out = Vec::new();
+            canonical(&command(document), 0, &mut out).map(|wish| (out, wish))
         };
-        assert_eq!(check(doc! {"a": 1, "s": "$$ROOT"}), Ok(()));
-        for filter in [
-            doc! {"$where": "true"},
-            doc! {"$and": [{"a": {"$not": {"$where": "true"}}}]},
-            doc! {"$expr": {"$lt": ["$a", "$$NOW"]}},
-            doc! {"$expr": {"$lt": ["$a", "$$NOW.x"]}},
-            doc! {"$expr": {"$lt": [{"$rand": {}}, 0.5]}},
-            doc! {"$sampleRate": 0.3},
-            doc! {"a": Bson::JavaScriptCode("1".into())},
-        ] {
-            assert_eq!(check(filter.clone()), Err(Bypass::Volatile), "{filter}");
+        let (plain, none) = wish(find(doc! {})).unwrap();
+        assert_eq!(none, Wish::default());
+        let at = Bson::Timestamp(bson::Timestamp { time: 7, increment: 2 });
+        let (key, asked) =
+            wish(find(doc! {"batchSize": 5, "readConcern": {"afterClusterTime": at}})).unwrap();
+        assert_eq!(key, plain);
+        let after = Some((7 << 32) | 2);
+        assert_eq!(asked, Wish { after, batch_size: Some(5) });
+        let (one, asked) = wish(find(doc! {"batchSize": 5, "singleBatch": true})).unwrap();
+        let (two, _) = wish(find(doc! {"batchSize": 6, "singleBatch": true})).unwrap();
+        assert!(one != two && asked.batch_size.is_none());
+        let aggregate = |cursor: Document| {
+            wish(doc! {"aggregate": "c", "pipeline": [], "cursor": cursor, "$db": "d"})
+        };
+        assert_eq!(aggregate(doc! {}).unwrap().1, Wish::default());
+        assert_eq!(aggregate(doc! {"batchSize": 3}).unwrap().1.batch_size, Some(3));
+        for wrong in [doc! {"batchSize": -1}, doc! {"batchSize": 1.5}, doc! {"x": 1}] {
+            assert_eq!(aggregate(wrong).unwrap_err(), Bypass::UnknownField);
         }
-        assert_eq!(
-            check_find(&command(doc! {"find": "system.views", "$db": "d"})),
-            Err(Bypass::Namespace)
-        );
-        assert_eq!(
-            check_find(&command(doc! {"find": "c", "$db": "admin"})),
-            Err(Bypass::Namespace)
-        );
+    }
+
+    #[test]
+    fn a_key_holds_a_command_document() {
+        let key = key_for(3, find(doc! {"sort": {"a": 1}})).unwrap();
+        let document = Document::from_reader(&mut &key[KEY_COMMAND..]).unwrap();
+        assert_eq!(document, doc! {"find": "c", "filter": {"a": 1}, "sort": {"a": 1}, "$db": "d"});
+    }
+
+    #[test]
+    fn count_distinct_and_aggregate_have_keys_and_writing_pipelines_have_none() {
+        assert!(key_for(0, doc! {"count": "c", "query": {}, "$db": "d"}).is_ok());
+        assert!(key_for(0, doc! {"distinct": "c", "key": "a", "$db": "d"}).is_ok());
+        let aggregate =
+            |stage: Document| doc! {"aggregate": "c", "pipeline": [stage], "cursor": {}, "$db": "d"};
+        assert!(key_for(0, aggregate(doc! {"$match": {}})).is_ok());
+        assert_eq!(key_for(0, aggregate(doc! {"$out": "x"})), Err(Bypass::NotCacheable));
+        let mut explained = aggregate(doc! {"$match": {}});
+        explained.insert("explain", true);
+        assert_eq!(key_for(0, explained), Err(Bypass::UnknownField));
     }
 }

@@ -19,7 +19,11 @@ pub enum Kind {
     GetMore,
     /// `killCursors`.
     KillCursors,
-    /// `count`, `distinct` and every other command known to be a pure read.
+    /// `count`.
+    Count,
+    /// `distinct`.
+    Distinct,
+    /// Every other command known to be a pure read.
     Read,
     /// `insert`.
     Insert,
@@ -79,9 +83,9 @@ impl Kind {
             | "profile"
             | "fsync"
             | "logRotate" => Kind::Upkeep,
-            "count"
-            | "distinct"
-            | "listCollections"
+            "count" => Kind::Count,
+            "distinct" => Kind::Distinct,
+            "listCollections"
             | "listIndexes"
             | "listDatabases"
             | "explain"
@@ -135,7 +139,14 @@ impl Kind {
     pub fn never_writes(self) -> bool {
         matches!(
             self,
-            Kind::Find | Kind::Read | Kind::Upkeep | Kind::KillCursors | Kind::Hello | Kind::Auth
+            Kind::Find
+                | Kind::Count
+                | Kind::Distinct
+                | Kind::Read
+                | Kind::Upkeep
+                | Kind::KillCursors
+                | Kind::Hello
+                | Kind::Auth
         )
     }
 }

@@ -10,7 +10,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
 )]
 
-mod document_id;
+mod bypass;
 mod edit;
 mod error_reply;
 mod footprint;
@@ -26,13 +26,15 @@ mod reply;
 mod statement;
 mod survival;
 mod value;
+mod volatile;
 
-pub use document_id::{DocumentId, read_by_id};
+pub use bypass::Bypass;
 pub use edit::{acknowledged, with_max_time, without_cluster_time};
 pub use error_reply::{ErrorReply, codes, labels};
 pub use footprint::{Footprint, Namespace, footprint};
-pub use key::{Bypass, canonical_find, check_find};
+pub use key::{KEY_COMMAND, Wish, canonical};
 pub use kind::Kind;
+pub use matcher::{Equality, Reached, values_at};
 pub use parse::{Command, Span};
 pub use path::Paths;
 pub use read_plan::{ReadPlan, ReadShape};
@@ -40,3 +42,4 @@ pub use reply::{Effect, ReplyView, effect};
 pub use statement::{Change, Inserts, Selector, Statement, modified_path, statements};
 pub use survival::{Reach, document_keys, reach, selected_ids, survives};
 pub use value::{Strings, Tri, ValueKey};
+pub use volatile::{Sources, check_read};

@@ -27,6 +27,8 @@ pub struct Cache {
     /// How long a namespace stays uncached after a write whose outcome is unknown.
     #[serde(with = "value::duration")]
     pub quarantine: Duration,
+    /// Share of the hits that are also asked of the server and compared, from 0 to 1.
+    pub shadow_share: f64,
     /// Namespaces that are never cached.
     pub bypass_namespaces: Vec<NamespacePattern>,
 }
@@ -41,6 +43,7 @@ impl Default for Cache {
             ttl: Duration::from_secs(1),
             principal_ttl: Duration::from_secs(60),
             quarantine: Duration::from_secs(90),
+            shadow_share: 0.001,
             bypass_namespaces: Vec::new(),
         }
     }
@@ -54,4 +57,11 @@ pub enum ExternalWrites {
     Ttl,
     /// The operator promises that there are none: entries live until a write removes them.
     None,
+}
+
+impl ExternalWrites {
+    /// Whether a watch is wanted.
+    pub fn watches(self) -> bool {
+        false
+    }
 }

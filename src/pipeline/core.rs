@@ -59,6 +59,9 @@ impl Pipeline {
         let now = Instant::now();
         self.fences.sweep(now);
         self.transactions.sweep(now, self.fences.quarantine());
+        for stage in &self.stages {
+            stage.sweep();
+        }
     }
 
     /// Walks a request through the stages to the backend and back.

@@ -16,7 +16,7 @@ mod watch;
 
 pub use self::core::Pipeline;
 pub use error::{Failure, Fault};
-pub use fences::{Fence, Fences, Reads, Stamp};
+pub use fences::{Fence, Fences, Mark, Reads, Stamp, Tie, Tied, Window};
 pub use request::{NO_PRINCIPAL, Principal, Reply, Request};
 pub use stage::{Backend, BoxFuture, Next, Outcome, OwnedNext, Stage};
 pub use trail::{Decision, Trail};

@@ -21,6 +21,9 @@ pub trait Stage: Send + Sync {
 
     /// Handles a request.
     fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome>;
+
+    /// Upkeep, about once a second.
+    fn sweep(&self) {}
 }
 
 /// A stage that others look at too (status, flush).
@@ -31,6 +34,10 @@ impl<S: Stage + ?Sized> Stage for Arc<S> {
 
     fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
         (**self).call(request, next)
+    }
+
+    fn sweep(&self) {
+        (**self).sweep();
     }
 }
 

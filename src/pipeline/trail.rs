@@ -9,6 +9,10 @@ pub enum Decision {
     Hit,
     /// Looked for in the cache and not there.
     Miss,
+    /// A hit that the server would have answered otherwise.
+    Mismatch,
+    /// Shared another's read.
+    Joined,
     /// The answer was put into the cache.
     Stored,
     /// Not served from or not put into the cache.

@@ -116,6 +116,11 @@ impl Horizon {
         horizon
     }
 
+    /// Whether the deployment is watched.
+    pub fn is_on(&self) -> bool {
+        self.on.load(SeqCst)
+    }
+
     /// Whether every write acknowledged more than `max_lag` before `now` has been handled. To be
     /// asked *before* it's looked up whether the entry is still valid: what this has seen, that
     /// sees too.

@@ -52,6 +52,17 @@ pub fn elements(doc: &[u8]) -> Elements<'_> {
     }
 }
 
+/// The elements of `doc` after the first `skip` bytes of elements, which must be where one ends:
+/// to go on where an earlier walk stopped.
+#[must_use]
+pub fn elements_after(doc: &[u8], skip: usize) -> Elements<'_> {
+    let rest = inside(doc).ok().and_then(|body| body.get(skip..));
+    Elements {
+        rest: Reader::new(rest.unwrap_or_default()),
+        failed: None,
+    }
+}
+
 impl<'a> Iterator for Elements<'a> {
     type Item = Result<Element<'a>, DocError>;
 

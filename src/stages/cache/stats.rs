@@ -10,6 +10,9 @@ pub struct CacheStats {
     hits: AtomicU64,
     misses: AtomicU64,
     stored: AtomicU64,
+    joined: AtomicU64,
+    compared: AtomicU64,
+    mismatches: AtomicU64,
     bypasses: [AtomicU64; Bypass::COUNT],
 }
 
@@ -20,6 +23,18 @@ impl CacheStats {
 
     pub(super) fn miss(&self) {
         self.misses.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn joined(&self) {
+        self.joined.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn compared(&self) {
+        self.compared.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn mismatch(&self) {
+        self.mismatches.fetch_add(1, Relaxed);
     }
 
     pub(super) fn stored(&self) {
@@ -40,6 +55,21 @@ impl CacheStats {
     /// Reads that could have been there and weren't.
     pub fn misses(&self) -> u64 {
         self.misses.load(Relaxed)
+    }
+
+    /// Reads answered by another's read of the same.
+    pub fn joins(&self) -> u64 {
+        self.joined.load(Relaxed)
+    }
+
+    /// Hits that were compared with the server's own answer.
+    pub fn compares(&self) -> u64 {
+        self.compared.load(Relaxed)
+    }
+
+    /// Of these, answers that the server wouldn't have given.
+    pub fn mismatches(&self) -> u64 {
+        self.mismatches.load(Relaxed)
     }
 
     /// Answers put into the cache.

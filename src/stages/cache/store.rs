@@ -1,28 +1,46 @@
 //! The entries, in quick_cache, weighed by what they truly cost.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
-use bytes::Bytes;
-use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use tokio::time::Instant;
+use quick_cache::{Equivalent, Weighter};
 
-use crate::pipeline::Stamp;
-
-/// One answer.
-#[derive(Debug)]
-pub(super) struct Entry {
-    /// A whole message; its ids are replaced when it is served.
-    pub reply: Bytes,
-    /// What it depends on.
-    pub stamp: Stamp,
-    /// When it ends by itself.
-    pub expires: Option<Instant>,
-}
+use super::entry::Entry;
+use crate::pipeline::Tied;
 
 /// Keys to entries, up to a number of bytes.
 pub(super) struct Store {
-    cache: Cache<Box<[u8]>, Arc<Entry>, Weigh, foldhash::fast::RandomState>,
+    cache: Cache<Key, Arc<Entry>, Weigh, foldhash::fast::RandomState>,
+    max_bytes: u64,
+}
+
+/// The key lies in the entry, once.
+struct Key(Arc<Entry>);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key.hash(state);
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl Eq for Key {}
+
+/// Bytes of a key, to look it up with.
+#[derive(Hash)]
+struct Wanted<'a>(&'a [u8]);
+
+impl Equivalent<Key> for Wanted<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self.0 == *key.0.key
+    }
 }
 
 impl Store {
@@ -51,15 +69,29 @@ impl Store {
                 Default::default(),
             ),
         };
-        Store { cache }
+        Store { cache, max_bytes }
     }
 
     pub fn get(&self, key: &[u8]) -> Option<Arc<Entry>> {
-        self.cache.get(key)
+        self.cache.get(&Wanted(key))
     }
 
-    pub fn insert(&self, key: Box<[u8]>, entry: Entry) {
-        self.cache.insert(key, Arc::new(entry));
+    pub fn insert(&self, entry: &Arc<Entry>) {
+        entry.weigh();
+        self.cache.insert(Key(Arc::clone(entry)), Arc::clone(entry));
+    }
+
+    /// Drops an entry, if it is still the one under its key.
+    pub fn remove(&self, dead: &Arc<dyn Tied>) {
+        let dead_at = Arc::as_ptr(dead).cast::<()>();
+        self.cache.remove_if(&Wanted(dead.key()), |_, entry| {
+            Arc::as_ptr(entry).cast::<()>() == dead_at
+        });
+    }
+
+    /// Drops all that `keep` doesn't want.
+    pub fn retain(&self, keep: impl Fn(&Entry) -> bool) {
+        self.cache.retain(|_, entry| keep(entry));
     }
 
     pub fn len(&self) -> usize {
@@ -70,6 +102,11 @@ impl Store {
         self.cache.weight()
     }
 
+    /// Whether storing more is going to push something out.
+    pub fn is_full(&self) -> bool {
+        self.bytes() >= self.max_bytes / 10 * 9
+    }
+
     pub fn clear(&self) {
         self.cache.clear();
     }
@@ -78,14 +115,11 @@ impl Store {
 #[derive(Clone)]
 struct Weigh;
 
-impl Weighter<Box<[u8]>, Arc<Entry>> for Weigh {
-    fn weight(&self, key: &Box<[u8]>, entry: &Arc<Entry>) -> u64 {
-        (key.len() + entry.reply.len() + PER_ENTRY) as u64
+impl Weighter<Key, Arc<Entry>> for Weigh {
+    fn weight(&self, _: &Key, entry: &Arc<Entry>) -> u64 {
+        u64::from(entry.weight.load(Relaxed))
     }
 }
-
-/// The entry itself, its two allocations, and its place in the index.
-const PER_ENTRY: usize = size_of::<Entry>() + 2 * size_of::<usize>() + 32 + 96;
 
 /// Few shards: an entry can be as large as a shard, and there are few cores.
 const SHARDS: usize = 8;

@@ -1,0 +1,260 @@
+//! One collection's writes, statement by statement, and the answers that they may affect.
+//!
+//! A write that begins suspends, under the lock, every stored answer that it may affect; an
+//! answer is stored, under the same lock, only if it outlives every statement that was in flight
+//! at any moment since it was asked for. So there is no moment at which a write could miss an
+//! answer, or an answer a write. Outliving is decided on the answer itself: if each statement
+//! provably leaves this answer as it is, the answer is right whichever of them it has seen.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use super::group::{Affected, Group, outlives};
+use super::tie::Tied;
+use crate::command::{Inserts, Reach, ReadPlan, ReadShape, Statement, reach};
+
+/// A collection that is read and written.
+#[derive(Default)]
+pub(super) struct Collection {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Counts begins and ends of writes.
+    now: u64,
+    writing: HashMap<u64, Arc<[Statement]>>,
+    /// Writes that ended while a window was open, oldest end first.
+    written: VecDeque<Written>,
+    /// Windows opened before this moment can't be judged any more.
+    forgotten: u64,
+    windows: usize,
+    groups: HashMap<ReadShape, Arc<Group>>,
+}
+
+struct Written {
+    began: u64,
+    ended: u64,
+    statements: Arc<[Statement]>,
+}
+
+/// What a write under way holds suspended.
+#[derive(Default)]
+pub(super) struct Held {
+    /// When it began: also its name.
+    began: u64,
+    groups: Vec<Arc<Group>>,
+    answers: Vec<Weak<dyn Tied>>,
+}
+
+/// What a write has ended, for the cache to drop.
+#[derive(Default)]
+pub(super) struct Ended {
+    pub groups: Vec<Arc<Group>>,
+    pub answers: Vec<Weak<dyn Tied>>,
+}
+
+impl Collection {
+    /// A write is about to be sent.
+    pub fn begin(&self, statements: &Arc<[Statement]>) -> Held {
+        let mut state = self.state.lock();
+        state.now += 1;
+        let mut held = Held {
+            began: state.now,
+            ..Held::default()
+        };
+        let groups: Vec<Arc<Group>> = state.groups.values().cloned().collect();
+        for group in groups {
+            match affected(&group, statements) {
+                Affected::Nothing => {}
+                Affected::Everything => {
+                    group.suspend();
+                    held.groups.push(group);
+                }
+                Affected::Answers(answers) => {
+                    for answer in &answers {
+                        answer.tie().suspend();
+                    }
+                    held.answers.extend(answers.iter().map(Arc::downgrade));
+                }
+            }
+        }
+        let began = state.now;
+        state.writing.insert(began, Arc::clone(statements));
+        held
+    }
+
+    /// A write is over, and its reply hasn't gone to the client yet.
+    pub fn end(&self, held: Held, changed: bool) -> Ended {
+        let mut ended = Ended::default();
+        let mut state = self.state.lock();
+        state.now += 1;
+        if let Some(statements) = state.writing.remove(&held.began)
+            && changed
+            && state.windows > 0
+        {
+            let ended = state.now;
+            state.written.push_back(Written {
+                began: held.began,
+                ended,
+                statements,
+            });
+            if state.written.len() > REMEMBERED {
+                state.forgotten = state.written.pop_front().map_or(ended, |w| w.ended);
+            }
+        }
+        for group in held.groups {
+            if changed {
+                group.kill();
+                let current = state.groups.get(group.shape());
+                if current.is_some_and(|g| Arc::ptr_eq(g, &group)) {
+                    state.groups.remove(group.shape());
+                }
+                ended.groups.push(group);
+            } else {
+                group.revive();
+            }
+        }
+        drop(state);
+        for answer in held.answers {
+            let Some(upgraded) = answer.upgrade() else {
+                continue;
+            };
+            if changed {
+                upgraded.tie().kill();
+                ended.answers.push(answer);
+            } else {
+                upgraded.tie().revive();
+            }
+        }
+        ended
+    }
+
+    /// A read is about to be sent: what is in flight from now on will be remembered.
+    pub fn open(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.windows += 1;
+        state.now
+    }
+
+    /// The read is over.
+    pub fn close(&self) {
+        let mut state = self.state.lock();
+        state.windows -= 1;
+        if state.windows == 0 {
+            state.written.clear();
+        }
+    }
+
+    /// The present moment, if no write in flight since `opened` reaches every read of this shape.
+    pub fn mark(&self, opened: u64, shape: &ReadShape) -> Option<u64> {
+        let state = self.state.lock();
+        let clear = |statements: &Arc<[Statement]>| {
+            statements.iter().all(|s| reach(shape, s) != Reach::Everything)
+        };
+        state.met_since(opened, None)?.all(clear).then_some(state.now)
+    }
+
+    /// Whether an answer asked for at `opened` is right for one who came at `mark`: it outlives
+    /// every write that had begun by then.
+    pub fn serves(&self, answer: &dyn Tied, opened: u64, mark: u64) -> bool {
+        let state = self.state.lock();
+        state
+            .met_since(opened, Some(mark))
+            .is_some_and(|mut met| met.all(|s| s.iter().all(|s| outlives(answer, s))))
+    }
+
+    /// Stores an answer that was asked for at `opened`, if it outlives all that was in flight since.
+    pub fn admit(&self, answer: &Arc<dyn Tied>, plan: &ReadPlan, opened: u64) -> bool {
+        let mut state = self.state.lock();
+        let outlived = |statements: &Arc<[Statement]>| {
+            statements.iter().all(|s| outlives(&**answer, s))
+        };
+        if !state.met_since(opened, None).is_some_and(|mut met| met.all(outlived)) {
+            return false;
+        }
+        if !state.groups.contains_key(plan.shape()) && state.groups.len() >= MOST_GROUPS {
+            state.groups.retain(|_, group| group.len() > 0);
+            if state.groups.len() >= MOST_GROUPS {
+                return false;
+            }
+        }
+        let shape = plan.shape();
+        let group = state
+            .groups
+            .entry(shape.clone())
+            .or_insert_with(|| Arc::new(Group::new(shape.clone())));
+        // Writes in flight that suspended the whole group will end it, outlived or not.
+        if !group.holds() {
+            return false;
+        }
+        group.admit(answer, plan);
+        true
+    }
+
+    /// Nothing is under way and nothing is stored.
+    pub fn is_idle(&self) -> bool {
+        let mut state = self.state.lock();
+        state.groups.retain(|_, group| group.len() > 0);
+        state.groups.is_empty() && state.writing.is_empty() && state.windows == 0
+    }
+}
+
+impl State {
+    /// The writes that were in flight at some moment after `opened` (and had begun by `mark`).
+    /// `None`: not all of them are remembered.
+    fn met_since(
+        &self,
+        opened: u64,
+        mark: Option<u64>,
+    ) -> Option<impl Iterator<Item = &Arc<[Statement]>>> {
+        let begun = move |began: u64| mark.is_none_or(|mark| began <= mark);
+        let written = self
+            .written
+            .iter()
+            .rev()
+            .take_while(move |w| w.ended > opened)
+            .filter(move |w| begun(w.began))
+            .map(|w| &w.statements);
+        let writing = self
+            .writing
+            .iter()
+            .filter(move |(began, _)| begun(**began))
+            .map(|(_, statements)| statements);
+        (opened >= self.forgotten).then(|| written.chain(writing))
+    }
+}
+
+/// What all statements of a write affect together.
+fn affected(group: &Group, statements: &[Statement]) -> Affected {
+    let mut answers = Vec::new();
+    let mut out_of_reach = false;
+    for statement in statements {
+        // What reaches a shape doesn't depend on the values: plain inserts are all alike.
+        let plain_insert =
+            statement.selects.is_none() && matches!(statement.inserts, Inserts::Document(_));
+        if plain_insert && out_of_reach {
+            continue;
+        }
+        match group.affected(statement) {
+            Affected::Nothing => {
+                out_of_reach |= plain_insert && group.reach(statement) == Reach::Nothing;
+            }
+            Affected::Everything => return Affected::Everything,
+            Affected::Answers(more) => answers.extend(more),
+        }
+    }
+    if answers.is_empty() {
+        Affected::Nothing
+    } else {
+        Affected::Answers(answers)
+    }
+}
+
+/// Ended writes that are remembered while reads are under way.
+const REMEMBERED: usize = 4096;
+
+/// Shapes of reads whose answers are told apart, in one collection.
+const MOST_GROUPS: usize = 256;

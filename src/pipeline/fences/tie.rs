@@ -1,0 +1,94 @@
+//! What ties a stored answer to the writes.
+
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
+
+use super::Stamp;
+use super::group::Group;
+
+/// A stored answer, as the fences see it.
+pub trait Tied: Send + Sync {
+    /// What ties it to the writes.
+    fn tie(&self) -> &Tie;
+    /// Its key in the cache.
+    fn key(&self) -> &[u8];
+    /// The canonical command document that it answers.
+    fn command(&self) -> &[u8];
+    /// The documents of the answer, if it consists of documents of the collection.
+    fn documents(&self) -> Option<Box<dyn Iterator<Item = &[u8]> + '_>>;
+}
+
+/// Whether a stored answer may be served: by the scopes it depends on, by what is known
+/// of its group, and by what is known of itself. Dropped, it leaves its group.
+#[derive(Debug)]
+pub struct Tie {
+    pub(super) stamp: Stamp,
+    /// Writes in flight that may affect this answer; [`DEAD`] once one has.
+    state: AtomicU32,
+    place: OnceLock<(Arc<Group>, u32)>,
+}
+
+impl Tie {
+    /// A tie that can't be served yet.
+    pub(super) fn new(stamp: Stamp) -> Tie {
+        Tie {
+            stamp,
+            state: AtomicU32::new(DEAD),
+            place: OnceLock::new(),
+        }
+    }
+
+    /// The answer is stored and depends on whole scopes only.
+    pub(super) fn bind_to_scopes(&self) {
+        self.state.store(0, SeqCst);
+    }
+
+    /// The answer is stored at this place of a group.
+    pub(super) fn bind(&self, group: Arc<Group>, slot: u32) {
+        if self.place.set((group, slot)).is_ok() {
+            self.state.store(0, SeqCst);
+        }
+    }
+
+    /// No write in flight meets the answer, and none has since it was stored, as far as
+    /// its group and itself are concerned.
+    pub(super) fn holds(&self) -> bool {
+        self.state.load(SeqCst) == 0 && self.place.get().is_none_or(|(group, _)| group.holds())
+    }
+
+    pub(super) fn suspend(&self) {
+        self.state.fetch_add(1, SeqCst);
+    }
+
+    pub(super) fn revive(&self) {
+        self.state.fetch_sub(1, SeqCst);
+    }
+
+    pub(super) fn kill(&self) {
+        if self.state.fetch_or(DEAD, SeqCst) & DEAD == 0 {
+            self.leave();
+        }
+    }
+
+    fn leave(&self) {
+        if let Some((group, slot)) = self.place.get() {
+            group.forget(*slot);
+        }
+    }
+
+    /// What the fences keep for this answer, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.place.get().map_or(0, |(group, slot)| group.bytes_of(*slot))
+    }
+}
+
+impl Drop for Tie {
+    fn drop(&mut self) {
+        // A dead one has left already.
+        if *self.state.get_mut() & DEAD == 0 {
+            self.leave();
+        }
+    }
+}
+
+const DEAD: u32 = 1 << 31;

@@ -1,0 +1,99 @@
+//! The time between a read's being sent and its answer's being stored.
+
+use std::sync::Arc;
+
+use super::collection::Collection;
+use super::tie::{Tie, Tied};
+use super::{Fences, Stamp};
+use crate::command::ReadPlan;
+
+/// A read under way, for which the fences remember what is written meanwhile.
+pub struct Window {
+    fences: Arc<Fences>,
+    stamp: Stamp,
+    precise: Option<Precise>,
+}
+
+struct Precise {
+    collection: Arc<Collection>,
+    plan: ReadPlan,
+    opened: u64,
+}
+
+/// When another reader joined, in the collection's own counting.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(u64);
+
+impl Window {
+    pub(super) fn new(
+        fences: Arc<Fences>,
+        stamp: Stamp,
+        precise: Option<(Arc<Collection>, ReadPlan)>,
+    ) -> Window {
+        let precise = precise.map(|(collection, plan)| Precise {
+            opened: collection.open(),
+            collection,
+            plan,
+        });
+        Window {
+            fences,
+            stamp,
+            precise,
+        }
+    }
+
+    /// What will tie the answer to the writes.
+    pub fn tie(&self) -> Tie {
+        Tie::new(self.stamp)
+    }
+
+    /// Ties an answer, if it outlives all that was in flight at any moment since. Only then may
+    /// it be served.
+    pub fn admit(&self, answer: &Arc<dyn Tied>) -> bool {
+        // A write of whole scopes that begins after this line is seen by the stamp, whenever the
+        // answer is looked at.
+        if !self.fences.unmet(&self.stamp) {
+            return false;
+        }
+        match &self.precise {
+            Some(p) => p.collection.admit(answer, &p.plan, p.opened),
+            None => {
+                answer.tie().bind_to_scopes();
+                true
+            }
+        }
+    }
+
+    /// Joins a reader who has just come: `None` if a write that the read meets in any case was in
+    /// flight since the window opened.
+    pub fn join(&self) -> Option<Mark> {
+        if !self.fences.unmet(&self.stamp) {
+            return None;
+        }
+        match &self.precise {
+            Some(p) => p.collection.mark(p.opened, p.plan.shape()).map(Mark),
+            None => Some(Mark(0)),
+        }
+    }
+
+    /// Whether the answer is right for a reader who joined at `mark`.
+    pub fn serves(&self, answer: &dyn Tied, mark: Mark) -> bool {
+        match &self.precise {
+            Some(p) => p.collection.serves(answer, p.opened, mark.0),
+            None => true,
+        }
+    }
+
+    /// The plan of the read, where it can be reasoned about.
+    pub fn plan(&self) -> Option<&ReadPlan> {
+        self.precise.as_ref().map(|p| &p.plan)
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        if let Some(p) = &self.precise {
+            p.collection.close();
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Results of several batches: cursors that the proxy itself keeps for answers from memory.
+//!
+//! A cursor belongs to the session and the principal that opened it, ends by `killCursors`, by the
+//! end of its session, or after ten minutes without use, as the server's own do. It goes on
+//! showing the answer it began with, whatever is written meanwhile: a lawful cursor may.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use foldhash::fast::RandomState;
+use tokio::time::Instant;
+
+use super::entry::Entry;
+use crate::command::{Command, ErrorReply, codes};
+use crate::pipeline::{Reply, Request};
+use crate::wire::build::DocBuf;
+use crate::wire::doc;
+
+#[derive(Default)]
+pub(super) struct Cursors {
+    open: DashMap<i64, Cursor, RandomState>,
+    random: RandomState,
+}
+
+struct Cursor {
+    entry: Arc<Entry>,
+    /// Where in the answer the next batch begins.
+    next: usize,
+    principal: u64,
+    session: Option<Box<[u8]>>,
+    used: Instant,
+}
+
+impl Cursors {
+    /// The first batch of an answer, with a cursor for the others.
+    pub fn first(&self, request: &Request, entry: &Arc<Entry>, size: u64) -> Reply {
+        use std::hash::BuildHasher;
+        // As random as the server's own ids, and positive like them.
+        let id = loop {
+            let seed = (Instant::now(), std::thread::current().id(), self.open.len());
+            let id = i64::from_le_bytes(self.random.hash_one(seed).to_le_bytes()) & i64::MAX;
+            if id != 0 && !self.open.contains_key(&id) {
+                break id;
+            }
+        };
+        let cut = entry.cut("firstBatch", 0, size, id);
+        if let Some(next) = cut.next {
+            self.open.insert(
+                id,
+                Cursor {
+                    entry: Arc::clone(entry),
+                    next,
+                    principal: request.principal.id,
+                    session: session(&request.command),
+                    used: Instant::now(),
+                },
+            );
+        }
+        Reply::document(&request.frame, &cut.reply)
+    }
+
+    /// The answer to a `getMore`, if its cursor is one of these.
+    pub fn more(&self, request: &Request) -> Option<Reply> {
+        if self.open.is_empty() {
+            return None;
+        }
+        let command = &request.command;
+        let id = command.cursor_id()?;
+        let mut cursor = self.open.get_mut(&id)?;
+        if let Some(refusal) = cursor.refuses(request, id) {
+            return Some(Reply::document(&request.frame, &refusal.document()));
+        }
+        let size = doc::find(command.body(), "batchSize").map(|s| s.as_i64());
+        let size = match size {
+            None | Some(Some(0)) => u64::MAX,
+            Some(Some(size)) if size > 0 => size.unsigned_abs(),
+            Some(_) => {
+                let wrong = ErrorReply::new(codes::BAD_VALUE, "batchSize must be a number, 0 or more");
+                return Some(Reply::document(&request.frame, &wrong.document()));
+            }
+        };
+        let cut = cursor.entry.cut("nextBatch", cursor.next, size, id);
+        cursor.used = Instant::now();
+        match cut.next {
+            Some(next) => cursor.next = next,
+            None => {
+                drop(cursor);
+                self.open.remove(&id);
+            }
+        }
+        Some(Reply::document(&request.frame, &cut.reply))
+    }
+
+    /// Kills what a `killCursors` names of these, and says which.
+    pub fn kill(&self, request: &Request) -> Vec<i64> {
+        if self.open.is_empty() {
+            return Vec::new();
+        }
+        let named = doc::find(request.command.body(), "cursors").and_then(|c| c.as_array());
+        let ids = named.into_iter().flat_map(doc::elements).flatten();
+        ids.filter_map(|id| id.as_i64())
+            .filter(|id| {
+                let own = |_: &i64, c: &Cursor| c.refuses(request, *id).is_none();
+                self.open.remove_if(id, own).is_some()
+            })
+            .collect()
+    }
+
+    /// Ends the cursors of sessions that an `endSessions` or `killSessions` names.
+    pub fn end_sessions(&self, request: &Request) {
+        let named = doc::elements(request.command.body()).next();
+        let named = named.and_then(|e| e.ok()?.as_array());
+        for ended in named.into_iter().flat_map(doc::elements).flatten() {
+            let id = ended.as_document().and_then(|lsid| doc::find(lsid, "id"));
+            self.open.retain(|_, cursor| {
+                cursor.principal != request.principal.id
+                    || cursor.session.as_deref() != id.as_ref().map(|id| id.raw)
+            });
+        }
+    }
+
+    /// Ends cursors that have been left alone.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        self.open.retain(|_, cursor| now - cursor.used < IDLE);
+    }
+
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+}
+
+impl Cursor {
+    /// Why a request may not use this cursor, in the server's words.
+    fn refuses(&self, request: &Request, id: i64) -> Option<ErrorReply> {
+        let command = &request.command;
+        if self.principal != request.principal.id {
+            let message = format!("cursor id {id} was not created by the authenticated user");
+            return Some(ErrorReply::new(codes::UNAUTHORIZED, message));
+        }
+        let of = |c: &[u8], key| doc::find(c, key).and_then(|e| e.as_str()).unwrap_or_default().to_owned();
+        let asked = self.entry.key.get(crate::command::KEY_COMMAND..).unwrap_or_default();
+        let collection = doc::elements(asked).next().and_then(|e| e.ok()?.as_str());
+        if of(asked, "$db") != command.db() || collection != command.collection() {
+            let message = format!("cursor id {id} belongs to another namespace");
+            return Some(ErrorReply::new(codes::UNAUTHORIZED, message));
+        }
+        let same = self.session.as_deref() == session(command).as_deref();
+        // A killCursors may come without a session.
+        if !same && command.kind == crate::command::Kind::GetMore || command.in_transaction {
+            let message = format!("cursor id {id} was created in another session");
+            return Some(ErrorReply::new((50738, "Location50738"), message));
+        }
+        None
+    }
+}
+
+/// The reply to a `killCursors` of which `killed` were ours: `theirs` is what the server said to it.
+pub(super) fn killed_reply(killed: &[i64], theirs: Option<&[u8]>) -> Vec<u8> {
+    let mut reply = DocBuf::new();
+    let list = |name: &str| {
+        let list = theirs.and_then(|t| doc::find(t, name)).and_then(|l| l.as_array());
+        let ids = list.into_iter().flat_map(doc::elements).flatten();
+        ids.filter_map(|id| id.as_i64()).collect::<Vec<i64>>()
+    };
+    for name in ["cursorsKilled", "cursorsNotFound", "cursorsAlive", "cursorsUnknown"] {
+        let mut ids = list(name);
+        ids.retain(|id| !killed.contains(id));
+        if name == "cursorsKilled" {
+            ids.extend(killed);
+        }
+        reply.append_array(name, |array| {
+            for id in ids {
+                array.push_i64(id);
+            }
+        });
+    }
+    match theirs {
+        Some(theirs) => {
+            let lists = ["cursorsKilled", "cursorsNotFound", "cursorsAlive", "cursorsUnknown"];
+            for element in doc::elements(theirs).flatten().filter(|e| !lists.contains(&e.key)) {
+                reply.append_raw(element.raw);
+            }
+        }
+        None => {
+            reply.append_f64("ok", 1.0);
+        }
+    }
+    reply.finish()
+}
+
+fn session(command: &Command) -> Option<Box<[u8]>> {
+    let id = doc::find(command.lsid()?, "id")?;
+    Some(id.raw.into())
+}
+
+/// How long a cursor lives without use (the server's `cursorTimeoutMillis`).
+const IDLE: Duration = Duration::from_secs(600);

@@ -1,0 +1,165 @@
+//! Shadow verification: a share of the hits is also asked of the server, and compared.
+//!
+//! The client of such a hit gets the server's answer. What differs counts as a mismatch only if
+//! the entry outlived the comparison: a write that changed the answer meanwhile has ended it, once
+//! the watch (if there is one) has passed the moment of the server's answer. Answers may lawfully
+//! differ in the order of what isn't sorted, and in which documents a limit leaves over; so only
+//! what can't differ is compared.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::entry::{Entry, batch};
+use super::{Cache, Wish};
+use crate::command::{Effect, Footprint, Kind, Namespace, ReplyView};
+use crate::pipeline::{Decision, Next, Outcome, Request, Tied};
+use crate::wire::doc;
+
+/// Picks the hits to be compared.
+#[derive(Debug)]
+pub(super) struct Shadow {
+    /// One in so many; 0: none.
+    one_in: u64,
+    hits: AtomicU64,
+}
+
+impl Shadow {
+    /// `share`: from 0 to 1.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a whole number of hits"
+    )]
+    pub fn new(share: f64) -> Shadow {
+        let one_in = if share > 0.0 { (1.0 / share).round().max(1.0) as u64 } else { 0 };
+        Shadow {
+            one_in,
+            hits: AtomicU64::new(0),
+        }
+    }
+
+    pub fn is_due(&self) -> bool {
+        self.one_in > 0 && (self.hits.fetch_add(1, Relaxed) + 1).is_multiple_of(self.one_in)
+    }
+}
+
+impl Cache {
+    /// Answers a hit by the server, and compares.
+    pub(super) async fn compare(
+        &self,
+        request: &mut Request,
+        next: Next<'_>,
+        entry: &Arc<Entry>,
+        wish: Wish,
+    ) -> Outcome {
+        let Ok(reply) = next.run(request).await else {
+            return Ok(self.reply(request, entry, wish));
+        };
+        let view = ReplyView::read(reply.body());
+        if !view.ok || view.partial || view.cursor_id.is_some_and(|id| id != 0) {
+            return Ok(reply);
+        }
+        self.stats.compared();
+        if !agree(entry, reply.body()) {
+            let answered = doc::find(reply.body(), "operationTime").and_then(|t| t.as_timestamp());
+            if self.outlives(entry, answered).await {
+                self.stats.mismatch();
+                request.trail.note(Decision::Mismatch);
+                self.report(request, entry);
+            }
+        }
+        Ok(reply)
+    }
+
+    /// Whether the entry is still held to be right, once all that the server had seen has been
+    /// seen here.
+    async fn outlives(&self, entry: &Entry, answered: Option<u64>) -> bool {
+        let patience = Instant::now() + PATIENCE;
+        while self.watches() && !answered.is_some_and(|t| self.horizon.passed(t)) {
+            if Instant::now() > patience || !self.fences.holds(&entry.tie) {
+                return false;
+            }
+            tokio::time::sleep(BEAT).await;
+        }
+        self.fences.holds(&entry.tie)
+    }
+
+    fn report(&self, request: &Request, entry: &Entry) {
+        let command = &request.command;
+        let fields = |key: &str| {
+            let values = doc::find(entry.command(), key).and_then(|f| f.as_document());
+            let fields = values.into_iter().flat_map(doc::elements).flatten();
+            fields.map(|f| f.key).collect::<Vec<_>>().join(",")
+        };
+        let (db, collection) = (command.db(), command.collection().unwrap_or_default());
+        tracing::error!(
+            target: "petiole::cache",
+            namespace = format!("{db}.{collection}"),
+            command = command.name(),
+            filter = fields("filter") + &fields("query"),
+            sort = fields("sort"),
+            age_ms = u64::try_from(entry.asked.elapsed().as_millis()).unwrap_or(u64::MAX),
+            external_writes = ?self.config.external_writes,
+            "a cached answer differs from the server's: its namespace is flushed (with external_writes ttl or none, another writer may be the cause; otherwise please report it)"
+        );
+        let on = Footprint::Namespaces(vec![Namespace::new(db, collection)]);
+        self.fences.begin(&on).settle(Effect::Changed);
+    }
+}
+
+/// Whether two answers may be answers to the same read of the same data.
+fn agree(entry: &Entry, fresh: &[u8]) -> bool {
+    let kept = entry.body();
+    match entry.kind {
+        Kind::Count => value(kept, "n") == value(fresh, "n"),
+        Kind::Distinct => same_values(array(kept, "values"), array(fresh, "values")),
+        _ => {
+            let (kept, fresh) = (batch(kept, "firstBatch"), batch(fresh, "firstBatch"));
+            let picks = ["limit", "skip"].iter().any(|key| doc::find(entry.command(), key).is_some());
+            let pipeline = doc::find(entry.command(), "pipeline").and_then(|p| p.as_array());
+            let stages = pipeline.into_iter().flat_map(doc::elements).flatten();
+            let sums = stages
+                .filter_map(|s| doc::elements(s.as_document()?).next()?.ok())
+                .any(|s| !matches!(s.key, "$match" | "$project" | "$unwind" | "$sort"));
+            let count = |batch: Option<&[u8]>| batch.map(|b| doc::elements(b).count());
+            if picks || sums {
+                count(kept) == count(fresh)
+            } else {
+                same_values(kept, fresh)
+            }
+        }
+    }
+}
+
+fn value<'a>(reply: &'a [u8], key: &str) -> Option<&'a [u8]> {
+    Some(doc::find(reply, key)?.value)
+}
+
+fn array<'a>(reply: &'a [u8], key: &str) -> Option<&'a [u8]> {
+    doc::find(reply, key)?.as_array()
+}
+
+/// The same values, each as often, in any order.
+fn same_values(kept: Option<&[u8]>, fresh: Option<&[u8]>) -> bool {
+    let (Some(kept), Some(fresh)) = (kept, fresh) else {
+        return false;
+    };
+    let mut counts: HashMap<(u8, &[u8]), i64> = HashMap::new();
+    for element in doc::elements(kept).flatten() {
+        *counts.entry((element.kind, element.value)).or_default() += 1;
+    }
+    for element in doc::elements(fresh).flatten() {
+        *counts.entry((element.kind, element.value)).or_default() -= 1;
+    }
+    counts.values().all(|&n| n == 0)
+}
+
+/// How long a comparison waits for the watch.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it looks.
+const BEAT: Duration = Duration::from_millis(5);
