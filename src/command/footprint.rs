@@ -39,7 +39,7 @@ impl std::fmt::Display for Namespace {
 }
 
 /// What a command may touch. Never smaller than the truth.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Footprint {
     /// Provably nothing that a cached read could show.
     Nothing,
@@ -78,8 +78,8 @@ fn one(command: &Command, msg: &OpMsg) -> Footprint {
         Some(name) if !name.starts_with("system.") && !command.db().is_empty() => {
             let namespace = Namespace::new(command.db(), name);
             match statements(command, msg) {
-                Some(list) => Footprint::Statements(namespace, list.into()),
-                None => Footprint::Namespaces(vec![namespace]),
+                Some(list) if !list.is_empty() => Footprint::Statements(namespace, list.into()),
+                _ => Footprint::Namespaces(vec![namespace]),
             }
         }
         _ => Footprint::Everything,

@@ -196,7 +196,12 @@ fn read_concern(element: &doc::Element<'_>, out: &mut Vec<u8>) -> Result<Option<
         match field.key {
             "level" if field.as_str() == Some("local") => out.extend_from_slice(field.raw),
             "afterClusterTime" if after.is_none() => {
-                after = Some(field.as_timestamp().filter(|&t| t != 0).ok_or(Bypass::ReadConcern)?);
+                after = Some(
+                    field
+                        .as_timestamp()
+                        .filter(|&t| t != 0)
+                        .ok_or(Bypass::ReadConcern)?,
+                );
             }
             _ => return Err(Bypass::ReadConcern),
         }
@@ -418,12 +423,23 @@ mod tests {
         };
         let (plain, none) = wish(find(doc! {})).unwrap();
         assert_eq!(none, Wish::default());
-        let at = Bson::Timestamp(bson::Timestamp { time: 7, increment: 2 });
-        let (key, asked) =
-            wish(find(doc! {"batchSize": 5, "readConcern": {"afterClusterTime": at}})).unwrap();
+        let at = Bson::Timestamp(bson::Timestamp {
+            time: 7,
+            increment: 2,
+        });
+        let (key, asked) = wish(find(
+            doc! {"batchSize": 5, "readConcern": {"afterClusterTime": at}},
+        ))
+        .unwrap();
         assert_eq!(key, plain);
         let after = Some((7 << 32) | 2);
-        assert_eq!(asked, Wish { after, batch_size: Some(5) });
+        assert_eq!(
+            asked,
+            Wish {
+                after,
+                batch_size: Some(5)
+            }
+        );
         let (one, asked) = wish(find(doc! {"batchSize": 5, "singleBatch": true})).unwrap();
         let (two, _) = wish(find(doc! {"batchSize": 6, "singleBatch": true})).unwrap();
         assert!(one != two && asked.batch_size.is_none());
@@ -431,8 +447,15 @@ mod tests {
             wish(doc! {"aggregate": "c", "pipeline": [], "cursor": cursor, "$db": "d"})
         };
         assert_eq!(aggregate(doc! {}).unwrap().1, Wish::default());
-        assert_eq!(aggregate(doc! {"batchSize": 3}).unwrap().1.batch_size, Some(3));
-        for wrong in [doc! {"batchSize": -1}, doc! {"batchSize": 1.5}, doc! {"x": 1}] {
+        assert_eq!(
+            aggregate(doc! {"batchSize": 3}).unwrap().1.batch_size,
+            Some(3)
+        );
+        for wrong in [
+            doc! {"batchSize": -1},
+            doc! {"batchSize": 1.5},
+            doc! {"x": 1},
+        ] {
             assert_eq!(aggregate(wrong).unwrap_err(), Bypass::UnknownField);
         }
     }
@@ -441,17 +464,22 @@ mod tests {
     fn a_key_holds_a_command_document() {
         let key = key_for(3, find(doc! {"sort": {"a": 1}})).unwrap();
         let document = Document::from_reader(&mut &key[KEY_COMMAND..]).unwrap();
-        assert_eq!(document, doc! {"find": "c", "filter": {"a": 1}, "sort": {"a": 1}, "$db": "d"});
+        assert_eq!(
+            document,
+            doc! {"find": "c", "filter": {"a": 1}, "sort": {"a": 1}, "$db": "d"}
+        );
     }
 
     #[test]
     fn count_distinct_and_aggregate_have_keys_and_writing_pipelines_have_none() {
         assert!(key_for(0, doc! {"count": "c", "query": {}, "$db": "d"}).is_ok());
         assert!(key_for(0, doc! {"distinct": "c", "key": "a", "$db": "d"}).is_ok());
-        let aggregate =
-            |stage: Document| doc! {"aggregate": "c", "pipeline": [stage], "cursor": {}, "$db": "d"};
+        let aggregate = |stage: Document| doc! {"aggregate": "c", "pipeline": [stage], "cursor": {}, "$db": "d"};
         assert!(key_for(0, aggregate(doc! {"$match": {}})).is_ok());
-        assert_eq!(key_for(0, aggregate(doc! {"$out": "x"})), Err(Bypass::NotCacheable));
+        assert_eq!(
+            key_for(0, aggregate(doc! {"$out": "x"})),
+            Err(Bypass::NotCacheable)
+        );
         let mut explained = aggregate(doc! {"$match": {}});
         explained.insert("explain", true);
         assert_eq!(key_for(0, explained), Err(Bypass::UnknownField));

@@ -38,7 +38,7 @@ pub use matcher::{Equality, Reached, values_at};
 pub use parse::{Command, Span};
 pub use path::Paths;
 pub use read_plan::{ReadPlan, ReadShape};
-pub use reply::{Effect, ReplyView, effect};
+pub use reply::{Effect, ReplyView, effect, only_change};
 pub use statement::{Change, Inserts, Selector, Statement, modified_path, statements};
 pub use survival::{Reach, document_keys, reach, selected_ids, survives};
 pub use value::{Strings, Tri, ValueKey};

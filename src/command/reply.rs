@@ -24,6 +24,10 @@ pub struct ReplyView<'a> {
     pub partial: bool,
     /// `done` of a SASL conversation.
     pub done: bool,
+    /// `opTime.ts`: when the last write of the command was applied.
+    pub op_time: Option<u64>,
+    /// `retriedStmtIds` is present: some statements had been executed before.
+    pub retried: bool,
     /// `$clusterTime` is present.
     pub has_cluster_time: bool,
     /// `errorLabels`, as a raw array.
@@ -46,6 +50,13 @@ impl<'a> ReplyView<'a> {
                 "nModified" => view.n_modified = element.as_i64(),
                 "upserted" => view.upserted = true,
                 "writeErrors" | "writeConcernError" => view.write_errors = true,
+                "opTime" => {
+                    view.op_time = element
+                        .as_document()
+                        .and_then(|op| doc::find(op, "ts"))
+                        .and_then(|ts| ts.as_timestamp());
+                }
+                "retriedStmtIds" => view.retried = true,
                 "errorLabels" => view.labels = element.as_array(),
                 "done" => view.done = element.is_truthy(),
                 "$clusterTime" => view.has_cluster_time = true,
@@ -69,6 +80,21 @@ impl<'a> ReplyView<'a> {
             doc::elements(labels).any(|l| l.is_ok_and(|l| l.as_str() == Some(label)))
         })
     }
+}
+
+/// When the only document that a command changed was changed, if the reply proves that there was
+/// only one: its event in a change stream has this very cluster time.
+pub fn only_change(command: &Command, reply: &ReplyView<'_>) -> Option<u64> {
+    if !reply.ok || reply.write_errors || reply.retried {
+        return None;
+    }
+    let changed = match command.kind {
+        Kind::Insert | Kind::Delete => reply.n,
+        Kind::Update if reply.upserted => reply.n,
+        Kind::Update => reply.n_modified,
+        _ => None,
+    };
+    (changed == Some(1)).then_some(reply.op_time).flatten()
 }
 
 /// What a write's reply proves (DESIGN §4 rule 1).

@@ -191,23 +191,43 @@ mod tests {
     #[test]
     fn a_pipeline_is_cacheable_when_every_stage_in_it_is_known() {
         let check = |pipeline: Vec<Document>| {
-            check_read(&command(doc! {"aggregate": "c", "pipeline": pipeline, "cursor": {}, "$db": "d"}))
+            check_read(&command(
+                doc! {"aggregate": "c", "pipeline": pipeline, "cursor": {}, "$db": "d"},
+            ))
         };
         assert_eq!(check(vec![]), Ok(Sources::Own));
-        assert_eq!(check(vec![doc! {"$match": {}}, doc! {"$group": {"_id": null}}]), Ok(Sources::Own));
+        assert_eq!(
+            check(vec![doc! {"$match": {}}, doc! {"$group": {"_id": null}}]),
+            Ok(Sources::Own)
+        );
         let lookup = doc! {"$lookup": {"from": "x", "pipeline": [{"$match": {}}], "as": "y"}};
         assert_eq!(check(vec![lookup]), Ok(Sources::Database));
         assert_eq!(check(vec![doc! {"$unionWith": "x"}]), Ok(Sources::Database));
-        assert_eq!(check(vec![doc! {"$facet": {"a": [{"$unionWith": "x"}]}}]), Ok(Sources::Database));
+        assert_eq!(
+            check(vec![doc! {"$facet": {"a": [{"$unionWith": "x"}]}}]),
+            Ok(Sources::Database)
+        );
         for (stage, why) in [
             (doc! {"$collStats": {}}, Bypass::PipelineStage),
             (doc! {"$frobnicate": {}}, Bypass::PipelineStage),
-            (doc! {"$facet": {"a": [{"$indexStats": {}}]}}, Bypass::PipelineStage),
-            (doc! {"$lookup": {"from": "x", "pipeline": [{"$listSessions": {}}], "as": "y"}}, Bypass::PipelineStage),
-            (doc! {"$lookup": {"from": {"db": "e", "coll": "x"}, "as": "y"}}, Bypass::Namespace),
+            (
+                doc! {"$facet": {"a": [{"$indexStats": {}}]}},
+                Bypass::PipelineStage,
+            ),
+            (
+                doc! {"$lookup": {"from": "x", "pipeline": [{"$listSessions": {}}], "as": "y"}},
+                Bypass::PipelineStage,
+            ),
+            (
+                doc! {"$lookup": {"from": {"db": "e", "coll": "x"}, "as": "y"}},
+                Bypass::Namespace,
+            ),
             (doc! {"$sample": {"size": 1}}, Bypass::Volatile),
             (doc! {"$project": {"t": "$$NOW"}}, Bypass::Volatile),
-            (doc! {"$group": {"_id": null, "x": {"$accumulator": {}}}}, Bypass::Volatile),
+            (
+                doc! {"$group": {"_id": null, "x": {"$accumulator": {}}}},
+                Bypass::Volatile,
+            ),
         ] {
             assert_eq!(check(vec![stage.clone()]), Err(why), "{stage}");
         }

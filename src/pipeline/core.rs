@@ -11,7 +11,7 @@ use super::request::Request;
 use super::stage::{Backend, Next, Outcome, Stage, Way};
 use super::trail::Decision;
 use super::transactions::Transactions;
-use crate::command::{Effect, Footprint, Kind, ReplyView, effect, footprint, labels};
+use crate::command::{Effect, Footprint, Kind, ReplyView, effect, footprint, labels, only_change};
 
 /// The stages in their order, the backend behind them, and the fences around them.
 pub struct Pipeline {
@@ -59,7 +59,7 @@ impl Pipeline {
         let now = Instant::now();
         self.fences.sweep(now);
         self.transactions.sweep(now, self.fences.quarantine());
-        for stage in &self.stages {
+        for stage in &self.way.stages {
             stage.sweep();
         }
     }
@@ -75,7 +75,7 @@ impl Pipeline {
     /// Fences for a lane that doesn't walk the stages (exhaust cursors).
     pub fn fence_lane(&self, request: &mut Request) -> Option<Fence> {
         match self.before(request) {
-            Guard::Fence(fence) => Some(fence),
+            Guard::Fence { fence, .. } => Some(fence),
             Guard::None | Guard::Transaction | Guard::End => None,
         }
     }
@@ -86,7 +86,10 @@ impl Pipeline {
         if matches!(command.kind, Kind::Commit | Kind::Abort) {
             if command.kind == Kind::Commit && !self.transactions.knows(request) {
                 // Its statements went another way, or long ago: it may write anywhere.
-                return Guard::Fence(self.fences.begin(&Footprint::Everything));
+                return Guard::Fence {
+                    fence: self.fences.begin(&Footprint::Everything),
+                    single: false,
+                };
             }
             return Guard::End;
         }
@@ -105,7 +108,9 @@ impl Pipeline {
             return Guard::None;
         }
         request.trail.note(Decision::Fenced);
-        Guard::Fence(self.fences.begin(&touched))
+        let single = matches!(&touched, Footprint::Statements(_, list) if list.len() == 1);
+        let fence = self.fences.begin(&touched);
+        Guard::Fence { fence, single }
     }
 
     /// Lowers it again, by what the reply proved and before the reply goes to the client.
@@ -116,7 +121,7 @@ impl Pipeline {
             (_, Ok(reply)) => reply,
             (_, Err(failure)) => {
                 // Nothing was executed, or nobody knows: an unsettled fence goes to quarantine.
-                if let Guard::Fence(fence) = guard
+                if let Guard::Fence { fence, .. } = guard
                     && !failure.sent
                 {
                     fence.settle(Effect::Unchanged);
@@ -134,10 +139,14 @@ impl Pipeline {
                     self.transactions.ended(request);
                 }
             }
-            Guard::Fence(fence) => {
+            Guard::Fence { fence, single } => {
                 let behind_mongos = self.behind_mongos.load(Ordering::Relaxed);
                 let proved = effect(command, &view, behind_mongos);
                 self.note_writing_cursor(request, &view);
+                if single && let Some(at) = only_change(command, &view) {
+                    // Its event has nothing to say that this fence doesn't.
+                    self.fences.note_own(at);
+                }
                 fence.settle(proved);
                 if view.ok && command.txn_number.is_some() {
                     self.transactions.accepted(request);
@@ -165,7 +174,11 @@ impl Pipeline {
 /// What stands while a request is under way.
 enum Guard {
     None,
-    Fence(Fence),
+    Fence {
+        fence: Fence,
+        /// The command is one statement on one collection.
+        single: bool,
+    },
     /// A statement: its fence belongs to the transaction.
     Transaction,
     /// Commit or abort.

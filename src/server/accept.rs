@@ -61,10 +61,13 @@ impl Clients {
         let acceptor = tls::acceptor(&config.server.tls)?;
         let (listener, address) = listen(&config.server.listen).await?;
         let fences = Fences::new(config.cache.quarantine);
-        let cache = config
-            .cache
-            .enabled
-            .then(|| Arc::new(Cache::new(&config.cache, Arc::clone(&fences))));
+        let cache = config.cache.enabled.then(|| {
+            Arc::new(Cache::new(
+                &config.cache,
+                Arc::clone(&fences),
+                crate::pipeline::Horizon::off(),
+            ))
+        });
         let upstream = Upstream::start(&config.upstream, Arc::clone(&fences)).await?;
         let stages = Stages {
             cache: cache.clone(),

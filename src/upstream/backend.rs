@@ -267,12 +267,7 @@ fn shortened(request: &Request) -> Result<Option<Frame>, Failure> {
 fn reads(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Find
-            | Kind::Aggregate
-            | Kind::Count
-            | Kind::Distinct
-            | Kind::Read
-            | Kind::Unknown
+        Kind::Find | Kind::Aggregate | Kind::Count | Kind::Distinct | Kind::Read | Kind::Unknown
     )
 }
 

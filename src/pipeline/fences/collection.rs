@@ -152,9 +152,14 @@ impl Collection {
     pub fn mark(&self, opened: u64, shape: &ReadShape) -> Option<u64> {
         let state = self.state.lock();
         let clear = |statements: &Arc<[Statement]>| {
-            statements.iter().all(|s| reach(shape, s) != Reach::Everything)
+            statements
+                .iter()
+                .all(|s| reach(shape, s) != Reach::Everything)
         };
-        state.met_since(opened, None)?.all(clear).then_some(state.now)
+        state
+            .met_since(opened, None)?
+            .all(clear)
+            .then_some(state.now)
     }
 
     /// Whether an answer asked for at `opened` is right for one who came at `mark`: it outlives
@@ -169,10 +174,12 @@ impl Collection {
     /// Stores an answer that was asked for at `opened`, if it outlives all that was in flight since.
     pub fn admit(&self, answer: &Arc<dyn Tied>, plan: &ReadPlan, opened: u64) -> bool {
         let mut state = self.state.lock();
-        let outlived = |statements: &Arc<[Statement]>| {
-            statements.iter().all(|s| outlives(&**answer, s))
-        };
-        if !state.met_since(opened, None).is_some_and(|mut met| met.all(outlived)) {
+        let outlived =
+            |statements: &Arc<[Statement]>| statements.iter().all(|s| outlives(&**answer, s));
+        if !state
+            .met_since(opened, None)
+            .is_some_and(|mut met| met.all(outlived))
+        {
             return false;
         }
         if !state.groups.contains_key(plan.shape()) && state.groups.len() >= MOST_GROUPS {

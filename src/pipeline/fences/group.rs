@@ -284,7 +284,9 @@ impl Members {
         for equality in &wanted {
             self.learn(shape, equality, kept);
         }
-        let known = wanted.iter().filter(|e| self.document_paths.contains(&e.path));
+        let known = wanted
+            .iter()
+            .filter(|e| self.document_paths.contains(&e.path));
         let lists: Vec<Vec<u64>> = known
             .map(|e| self.lists(DOCUMENT, &e.path, &e.values))
             .collect();
@@ -294,12 +296,23 @@ impl Members {
     /// The hashes under which members with one of these values are posted.
     fn lists(&self, kind: u8, path: &str, values: &[ValueKey]) -> Vec<u64> {
         let by_value = values.iter().map(|v| hash(kind, path, Some(v)));
-        std::iter::once(hash(kind, path, None)).chain(by_value).collect()
+        std::iter::once(hash(kind, path, None))
+            .chain(by_value)
+            .collect()
     }
 
     /// Each of `lists` holds every member wanted: the shortest will do.
-    fn take_shortest(&self, lists: impl IntoIterator<Item = Vec<u64>>, slots: &mut Vec<u32>) -> bool {
-        let length = |hashes: &Vec<u64>| hashes.iter().map(|&h| self.postings.count(h)).sum::<usize>();
+    fn take_shortest(
+        &self,
+        lists: impl IntoIterator<Item = Vec<u64>>,
+        slots: &mut Vec<u32>,
+    ) -> bool {
+        let length = |hashes: &Vec<u64>| {
+            hashes
+                .iter()
+                .map(|&h| self.postings.count(h))
+                .sum::<usize>()
+        };
         let Some(shortest) = lists.into_iter().min_by_key(length) else {
             return false;
         };
@@ -326,7 +339,6 @@ impl Members {
                 member.postings = member.postings.iter().copied().chain(ids).collect();
             }
         }
-    }
         kept.extend(answers.into_iter().map(|(_, answer)| answer));
     }
 }
@@ -353,7 +365,9 @@ fn hash(kind: u8, path: &str, value: Option<&ValueKey>) -> u64 {
 
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Group").field("shape", &self.shape).finish_non_exhaustive()
+        f.debug_struct("Group")
+            .field("shape", &self.shape)
+            .finish_non_exhaustive()
     }
 }
 

@@ -36,7 +36,7 @@ use tokio::time::Instant;
 use self::collection::{Collection, Ended, Held};
 pub use self::tie::{Tie, Tied};
 pub use self::window::{Mark, Window};
-use crate::command::{Effect, Footprint, Namespace, ReadPlan, Statement};
+use crate::command::{Effect, Footprint, ReadPlan};
 
 /// The table of what is being written.
 pub struct Fences {
@@ -164,7 +164,11 @@ impl Fences {
             self.collection(db, collection),
             self.definitions(db),
         ];
-        let held = |s: u32| self.held.get(s as usize).is_some_and(|n| n.load(SeqCst) != 0);
+        let held = |s: u32| {
+            self.held
+                .get(s as usize)
+                .is_some_and(|n| n.load(SeqCst) != 0)
+        };
         scopes.into_iter().any(held)
     }
 

@@ -127,7 +127,11 @@ mod tests {
         let ids: Vec<PostingId> = (0..6).map(|slot| postings.add(7, slot)).collect();
         let other = postings.add(8, 100);
         assert_eq!(slots(&postings, 7), [0, 1, 2, 3, 4, 5]);
-        for (removed, left) in [(5, vec![0, 1, 2, 3, 4]), (0, vec![1, 2, 3, 4]), (2, vec![1, 3, 4])] {
+        for (removed, left) in [
+            (5, vec![0, 1, 2, 3, 4]),
+            (0, vec![1, 2, 3, 4]),
+            (2, vec![1, 3, 4]),
+        ] {
             postings.remove(ids[removed]);
             assert_eq!(slots(&postings, 7), left);
             assert_eq!(postings.count(7), left.len());

@@ -78,7 +78,9 @@ impl Tie {
 
     /// What the fences keep for this answer, in bytes.
     pub fn bytes(&self) -> usize {
-        self.place.get().map_or(0, |(group, slot)| group.bytes_of(*slot))
+        self.place
+            .get()
+            .map_or(0, |(group, slot)| group.bytes_of(*slot))
     }
 }
 

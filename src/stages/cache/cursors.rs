@@ -76,7 +76,8 @@ impl Cursors {
             None | Some(Some(0)) => u64::MAX,
             Some(Some(size)) if size > 0 => size.unsigned_abs(),
             Some(_) => {
-                let wrong = ErrorReply::new(codes::BAD_VALUE, "batchSize must be a number, 0 or more");
+                let wrong =
+                    ErrorReply::new(codes::BAD_VALUE, "batchSize must be a number, 0 or more");
                 return Some(Reply::document(&request.frame, &wrong.document()));
             }
         };
@@ -139,8 +140,17 @@ impl Cursor {
             let message = format!("cursor id {id} was not created by the authenticated user");
             return Some(ErrorReply::new(codes::UNAUTHORIZED, message));
         }
-        let of = |c: &[u8], key| doc::find(c, key).and_then(|e| e.as_str()).unwrap_or_default().to_owned();
-        let asked = self.entry.key.get(crate::command::KEY_COMMAND..).unwrap_or_default();
+        let of = |c: &[u8], key| {
+            doc::find(c, key)
+                .and_then(|e| e.as_str())
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let asked = self
+            .entry
+            .key
+            .get(crate::command::KEY_COMMAND..)
+            .unwrap_or_default();
         let collection = doc::elements(asked).next().and_then(|e| e.ok()?.as_str());
         if of(asked, "$db") != command.db() || collection != command.collection() {
             let message = format!("cursor id {id} belongs to another namespace");
@@ -160,11 +170,18 @@ impl Cursor {
 pub(super) fn killed_reply(killed: &[i64], theirs: Option<&[u8]>) -> Vec<u8> {
     let mut reply = DocBuf::new();
     let list = |name: &str| {
-        let list = theirs.and_then(|t| doc::find(t, name)).and_then(|l| l.as_array());
+        let list = theirs
+            .and_then(|t| doc::find(t, name))
+            .and_then(|l| l.as_array());
         let ids = list.into_iter().flat_map(doc::elements).flatten();
         ids.filter_map(|id| id.as_i64()).collect::<Vec<i64>>()
     };
-    for name in ["cursorsKilled", "cursorsNotFound", "cursorsAlive", "cursorsUnknown"] {
+    for name in [
+        "cursorsKilled",
+        "cursorsNotFound",
+        "cursorsAlive",
+        "cursorsUnknown",
+    ] {
         let mut ids = list(name);
         ids.retain(|id| !killed.contains(id));
         if name == "cursorsKilled" {
@@ -178,8 +195,16 @@ pub(super) fn killed_reply(killed: &[i64], theirs: Option<&[u8]>) -> Vec<u8> {
     }
     match theirs {
         Some(theirs) => {
-            let lists = ["cursorsKilled", "cursorsNotFound", "cursorsAlive", "cursorsUnknown"];
-            for element in doc::elements(theirs).flatten().filter(|e| !lists.contains(&e.key)) {
+            let lists = [
+                "cursorsKilled",
+                "cursorsNotFound",
+                "cursorsAlive",
+                "cursorsUnknown",
+            ];
+            for element in doc::elements(theirs)
+                .flatten()
+                .filter(|e| !lists.contains(&e.key))
+            {
                 reply.append_raw(element.raw);
             }
         }

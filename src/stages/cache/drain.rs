@@ -62,9 +62,15 @@ impl Drain {
     /// Adds a reply's batch. `Some`: that was the last one, and this is the whole reply.
     /// `Err`: it can't be stored.
     pub fn add(&mut self, reply: &[u8], most: usize) -> Result<Option<Vec<u8>>, ()> {
-        let name = if self.batches.is_empty() { "firstBatch" } else { "nextBatch" };
+        let name = if self.batches.is_empty() {
+            "firstBatch"
+        } else {
+            "nextBatch"
+        };
         let view = ReplyView::read(reply);
-        let more = batch(reply, name).filter(|_| view.ok && !view.partial).ok_or(())?;
+        let more = batch(reply, name)
+            .filter(|_| view.ok && !view.partial)
+            .ok_or(())?;
         self.bytes += more.len();
         self.used = Instant::now();
         if self.bytes > most {
@@ -88,7 +94,12 @@ impl Drain {
                         array.push_doc(document.value);
                     }
                 });
-                for field in element.as_document().into_iter().flat_map(doc::elements).flatten() {
+                for field in element
+                    .as_document()
+                    .into_iter()
+                    .flat_map(doc::elements)
+                    .flatten()
+                {
                     if field.key != "nextBatch" {
                         cursor.append_raw(field.raw);
                     }
@@ -112,7 +123,9 @@ impl Drains {
         if self.open.is_empty() {
             return None;
         }
-        let (_, drain) = self.open.remove_if(&cursor, |_, d| d.principal == principal)?;
+        let (_, drain) = self
+            .open
+            .remove_if(&cursor, |_, d| d.principal == principal)?;
         Some(drain)
     }
 

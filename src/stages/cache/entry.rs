@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::worth::Shape;
-use crate::command::{Kind, KEY_COMMAND};
+use crate::command::{KEY_COMMAND, Kind};
 use crate::pipeline::{Tie, Tied};
 use crate::wire::build::DocBuf;
 use crate::wire::doc;
@@ -53,7 +53,8 @@ impl Entry {
     /// What it costs in memory.
     pub fn weigh(&self) {
         let bytes = self.key.len() + self.reply.len() + PER_ENTRY + self.tie.bytes();
-        self.weight.store(u32::try_from(bytes).unwrap_or(u32::MAX), Relaxed);
+        self.weight
+            .store(u32::try_from(bytes).unwrap_or(u32::MAX), Relaxed);
     }
 
     /// Whether the answer goes out in one batch of at most this size.
@@ -65,7 +66,9 @@ impl Entry {
     /// where the next one begins. The id is 0 in the last one.
     pub fn cut(&self, name: &str, offset: usize, size: u64, id: i64) -> Cut {
         let (mut taken, mut end, mut bytes) = (Vec::new(), offset, 0);
-        let mut rest = doc::elements_after(self.batch(), offset).flatten().peekable();
+        let mut rest = doc::elements_after(self.batch(), offset)
+            .flatten()
+            .peekable();
         while let Some(element) = rest.next_if(|e| {
             (taken.len() as u64) < size && (taken.is_empty() || bytes + e.raw.len() <= MOST_BYTES)
         }) {
@@ -86,7 +89,12 @@ impl Entry {
                         array.push_doc(document.value);
                     }
                 });
-                for field in element.as_document().into_iter().flat_map(doc::elements).flatten() {
+                for field in element
+                    .as_document()
+                    .into_iter()
+                    .flat_map(doc::elements)
+                    .flatten()
+                {
                     match field.key {
                         "firstBatch" => {}
                         "id" => {
@@ -145,7 +153,8 @@ impl Tied for Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         if *self.weight.get_mut() > 0 {
-            self.shape.left(*self.hits.get_mut(), *self.weight.get_mut());
+            self.shape
+                .left(*self.hits.get_mut(), *self.weight.get_mut());
         }
     }
 }

@@ -29,7 +29,6 @@ use std::cell::RefCell;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::time::Duration;
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
@@ -51,8 +50,7 @@ use crate::command::{
 };
 use crate::config;
 use crate::pipeline::{
-    BoxFuture, Decision, Fences, Horizon, Next, Outcome, Reads, Reply, Request, Stage, Tied,
-    Window,
+    BoxFuture, Decision, Fences, Horizon, Next, Outcome, Reads, Reply, Request, Stage, Tied, Window,
 };
 use crate::wire::build;
 use crate::wire::doc;
@@ -271,7 +269,9 @@ impl Cache {
             _ if self.watches() => None,
             _ => Some(self.config.ttl),
         };
-        let has_principal = key.get(..KEY_COMMAND).is_some_and(|id| id.iter().any(|&b| b != 0));
+        let has_principal = key
+            .get(..KEY_COMMAND)
+            .is_some_and(|id| id.iter().any(|&b| b != 0));
         let rights = has_principal.then_some(self.config.principal_ttl);
         let lives = [external, rights].into_iter().flatten().min()?;
         Instant::now().checked_add(lives)
@@ -326,7 +326,11 @@ impl Cache {
                 Found::Miss(key, wish) => (key, wish),
             };
             let after = wish.after.unwrap_or(0);
-            let flight = if joins < MOST_JOINS { self.flights.join(&key, after) } else { None };
+            let flight = if joins < MOST_JOINS {
+                self.flights.join(&key, after)
+            } else {
+                None
+            };
             let Some((flight, mark)) = flight else {
                 break (key, wish);
             };
@@ -381,7 +385,10 @@ impl Cache {
         let kind = request.command.kind;
         let flight = Arc::clone(lead.flight());
         let entry = self.draft(key.clone(), kind, &flight, shape, asked, reply.body());
-        let stored = entry.as_ref().map_err(|why| *why).and_then(|e| self.store(e, &flight.window));
+        let stored = entry
+            .as_ref()
+            .map_err(|why| *why)
+            .and_then(|e| self.store(e, &flight.window));
         match entry {
             Ok(entry) => lead.land(Landing::Answer(entry)),
             Err(_) => lead.land(Landing::Released),
@@ -408,9 +415,19 @@ impl Cache {
         match drain.add(reply, self.max_entry) {
             Ok(None) => self.drains.put(cursor, drain),
             Ok(Some(whole)) => {
-                let Drain { key, kind, flight, shape, asked, .. } = drain;
+                let Drain {
+                    key,
+                    kind,
+                    flight,
+                    shape,
+                    asked,
+                    ..
+                } = drain;
                 let entry = self.draft(key, kind, &flight, &shape, asked, &whole);
-                if entry.and_then(|entry| self.store(&entry, &flight.window)).is_ok() {
+                if entry
+                    .and_then(|entry| self.store(&entry, &flight.window))
+                    .is_ok()
+                {
                     self.stats.stored();
                 }
             }
@@ -439,7 +456,10 @@ impl Cache {
             return next.run(request).await;
         }
         if killed.len() == named {
-            return Ok(Reply::document(&request.frame, &killed_reply(&killed, None)));
+            return Ok(Reply::document(
+                &request.frame,
+                &killed_reply(&killed, None),
+            ));
         }
         let theirs = next.run(request).await?;
         let reply = killed_reply(&killed, Some(theirs.body()));

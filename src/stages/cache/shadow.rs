@@ -35,7 +35,11 @@ impl Shadow {
         reason = "a share of a whole number of hits"
     )]
     pub fn new(share: f64) -> Shadow {
-        let one_in = if share > 0.0 { (1.0 / share).round().max(1.0) as u64 } else { 0 };
+        let one_in = if share > 0.0 {
+            (1.0 / share).round().max(1.0) as u64
+        } else {
+            0
+        };
         Shadow {
             one_in,
             hits: AtomicU64::new(0),
@@ -119,7 +123,9 @@ fn agree(entry: &Entry, fresh: &[u8]) -> bool {
         Kind::Distinct => same_values(array(kept, "values"), array(fresh, "values")),
         _ => {
             let (kept, fresh) = (batch(kept, "firstBatch"), batch(fresh, "firstBatch"));
-            let picks = ["limit", "skip"].iter().any(|key| doc::find(entry.command(), key).is_some());
+            let picks = ["limit", "skip"]
+                .iter()
+                .any(|key| doc::find(entry.command(), key).is_some());
             let pipeline = doc::find(entry.command(), "pipeline").and_then(|p| p.as_array());
             let stages = pipeline.into_iter().flat_map(doc::elements).flatten();
             let sums = stages

@@ -84,7 +84,7 @@ impl Store {
     /// Drops an entry, if it is still the one under its key.
     pub fn remove(&self, dead: &Arc<dyn Tied>) {
         let dead_at = Arc::as_ptr(dead).cast::<()>();
-        self.cache.remove_if(&Wanted(dead.key()), |_, entry| {
+        self.cache.remove_if(&Wanted(dead.key()), |entry| {
             Arc::as_ptr(entry).cast::<()>() == dead_at
         });
     }

@@ -9,7 +9,7 @@ use super::Cache;
 use crate::command::{Bypass, Effect, Footprint, Namespace};
 use crate::config;
 use crate::pipeline::scripted::{Scripted, Step, request};
-use crate::pipeline::{Decision, Fences, Pipeline, Request, Stage};
+use crate::pipeline::{Decision, Fences, Horizon, Pipeline, Request, Stage};
 
 struct Setup {
     pipeline: Pipeline,
@@ -31,7 +31,7 @@ fn setup(script: impl IntoIterator<Item = Document>) -> Setup {
 fn setup_with(script: impl IntoIterator<Item = Document>, config: config::Cache) -> Setup {
     let backend = Arc::new(Scripted::replies(script));
     let fences = Fences::new(Duration::from_secs(90));
-    let cache = Arc::new(Cache::new(&config, Arc::clone(&fences)));
+    let cache = Arc::new(Cache::new(&config, Arc::clone(&fences), Horizon::off()));
     let stages: Vec<Box<dyn Stage>> = vec![Box::new(Arc::clone(&cache))];
     let pipeline = Pipeline::new(stages, backend.clone(), Arc::clone(&fences));
     Setup {
@@ -259,7 +259,7 @@ async fn a_write_by_id_leaves_reads_of_other_ids_alone() {
     s.run(update).await;
     assert!(s.run(by_id(2)).await.trail.has(Decision::Hit));
     assert!(s.run(by_id(1)).await.trail.has(Decision::Stored));
-    s.run(doc! {"update": "c", "updates": [{"q": {"a": 1}, "u": {"$inc": {"a": 1}}}], "$db": "d"})
+    s.run(doc! {"update": "c", "updates": [{"q": {"a": 2}, "u": {"$inc": {"a": 1}}}], "$db": "d"})
         .await;
     assert!(!s.run(by_id(2)).await.trail.has(Decision::Hit));
 }

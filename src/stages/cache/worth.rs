@@ -71,7 +71,11 @@ impl Shape {
     pub fn took(&self, time: Duration) {
         let now = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let before = self.cost.load(Relaxed);
-        let smoothed = if before == 0 { now } else { before / 8 * 7 + now / 8 };
+        let smoothed = if before == 0 {
+            now
+        } else {
+            before / 8 * 7 + now / 8
+        };
         self.cost.store(smoothed.max(1), Relaxed);
     }
 
