@@ -12,6 +12,7 @@ mod layers;
 mod many_clients;
 mod mongos;
 mod parts;
+mod precision;
 mod raw;
 mod serve;
 mod tls;

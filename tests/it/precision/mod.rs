@@ -1,0 +1,4 @@
+//! What the cache keeps through a write: proofs of DESIGN §4.7 against a real mongod.
+
+mod matcher;
+mod random;
