@@ -55,7 +55,7 @@ fn collection() -> Document {
 }
 
 fn batch(a: i32) -> Document {
-    doc! {"cursor": {"firstBatch": [{"a": a}], "id": 0_i64, "ns": "d.c"}, "ok": 1.0}
+    doc! {"cursor": {"firstBatch": [{"_id": a, "a": a}], "id": 0_i64, "ns": "d.c"}, "ok": 1.0}
 }
 
 fn find() -> Document {
