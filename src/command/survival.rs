@@ -14,7 +14,7 @@ use super::read_plan::{ReadPlan, ReadShape};
 use super::statement::{Change, Inserts, Selector, Statement, filled_in, nested, top_level};
 use super::value::{Strings, Tri, ValueKey};
 use crate::wire::build::DocBuf;
-use crate::wire::doc;
+use crate::wire::doc::{self, Element};
 
 /// Which entries of a shape a statement may affect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ fn insert_misses(plan: &ReadPlan, statement: &Statement) -> bool {
         Inserts::Anything => false,
         Inserts::Seeded(seed) => matcher::matches_partial(filter, seed, strings) == Tri::No,
         Inserts::Document(document) => {
-            if apart(plan, &inserted_id(document, strings)) {
+            if apart(plan, &inserted_id(document)) {
                 return true;
             }
             let mut filled = filled_in(document);
@@ -63,11 +63,11 @@ fn insert_misses(plan: &ReadPlan, statement: &Statement) -> bool {
                 // The document keeps its own `_id`, which equals this but may be of another type.
                 filled.push("_id");
             }
-            if !meets_fields(&plan.shape().filter, &filled) {
+            let known = |paths: &Paths| !meets_fields(paths, &filled);
+            if known(&plan.shape().filter) {
                 return matcher::matches(filter, document, strings) == Tri::No;
             }
-            let certain = without(document, &filled);
-            matcher::matches_partial(filter, &certain, strings) == Tri::No
+            refuses_part(filter, &without(document, &filled), strings, &known)
         }
     }
 }
@@ -150,18 +150,41 @@ fn none_selected(
         return false;
     };
     let whole = shape.projection.tells(&matcher::paths(&selector.filter));
+    let filter = &selector.filter;
     for document in documents {
         let known = shape.projection.known(document);
-        let matched = if whole {
-            matcher::matches(&selector.filter, &known, selector.strings)
+        let refused = if whole {
+            matcher::matches(filter, &known, selector.strings) == Tri::No
         } else {
-            matcher::matches_partial(&selector.filter, &known, selector.strings)
+            refuses_part(filter, &known, selector.strings, &|paths| {
+                shape.projection.tells(paths)
+            })
         };
-        if matched != Tri::No {
+        if !refused {
             return false;
         }
     }
     true
+}
+
+/// Whether a filter certainly doesn't match a document that is known at some paths only.
+fn refuses_part(
+    filter: &[u8],
+    document: &[u8],
+    strings: Strings,
+    known: &dyn Fn(&Paths) -> bool,
+) -> bool {
+    // Fields that are missing may be there, unless all that a condition looks at is known.
+    matcher::matches_partial(filter, document, strings) == Tri::No
+        || any_condition(
+            filter,
+            &mut |condition| {
+                let condition = alone(condition);
+                known(&matcher::paths(&condition))
+                    && matcher::matches(&condition, document, strings) == Tri::No
+            },
+            0,
+        )
 }
 
 /// Whether a plain `$set` writes what the read's filter doesn't want on exactly that path.
@@ -171,29 +194,36 @@ fn leaves(plan: &ReadPlan, change: &Change) -> bool {
     };
     doc::elements(sets).map_while(Result::ok).any(|set| {
         let document = nested(&set);
-        refuses(plan.filter(), set.key, &document, plan.strings(), 0)
+        any_condition(
+            plan.filter(),
+            &mut |condition| {
+                condition.key == set.key
+                    && matcher::matches(&alone(condition), &document, plan.strings()) == Tri::No
+            },
+            0,
+        )
     })
 }
 
-/// Whether one of the filter's conditions on exactly `path` refuses the document.
-fn refuses(filter: &[u8], path: &str, document: &[u8], strings: Strings, depth: u32) -> bool {
+/// Whether `holds` is true of one of the conditions that a filter puts together by "and".
+fn any_condition(filter: &[u8], holds: &mut dyn FnMut(&Element<'_>) -> bool, depth: u32) -> bool {
     doc::elements(filter)
         .map_while(Result::ok)
-        .any(|condition| {
-            if condition.key == path {
-                let mut alone = DocBuf::new();
-                alone.append_raw(condition.raw);
-                matcher::matches(&alone.finish(), document, strings) == Tri::No
-            } else if condition.key == "$and" && depth < MAX_DEPTH {
-                let branches = condition.as_array().unwrap_or_default();
+        .any(|condition| match condition.as_array() {
+            Some(branches) if condition.key == "$and" && depth < MAX_DEPTH => {
                 doc::elements(branches).map_while(Result::ok).any(|branch| {
-                    let branch = branch.as_document().unwrap_or_default();
-                    refuses(branch, path, document, strings, depth + 1)
+                    any_condition(branch.as_document().unwrap_or_default(), holds, depth + 1)
                 })
-            } else {
-                false
             }
+            _ => holds(&condition),
         })
+}
+
+/// A filter of one condition.
+fn alone(condition: &Element<'_>) -> Vec<u8> {
+    let mut filter = DocBuf::new();
+    filter.append_raw(condition.raw);
+    filter.finish()
 }
 
 /// Which entries of a shape the statement may affect, judged without the values of the reads.
@@ -256,9 +286,10 @@ pub fn selected_ids(selector: &Selector) -> Option<Vec<ValueKey>> {
         .map(|key| key.values)
 }
 
-fn inserted_id(document: &[u8], strings: Strings) -> Option<Vec<ValueKey>> {
+fn inserted_id(document: &[u8]) -> Option<Vec<ValueKey>> {
     let id = doc::find(document, "_id").filter(|id| id.as_timestamp() != Some(0))?;
-    Some(vec![ValueKey::of(&id, strings)?])
+    // Where the read's strings don't compare byte for byte, it's confined to none.
+    Some(vec![ValueKey::of(&id, Strings::Simple)?])
 }
 
 /// Whether the read is confined to other `_id`s than these.

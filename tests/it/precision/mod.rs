@@ -2,3 +2,4 @@
 
 mod matcher;
 mod random;
+mod survival;
