@@ -47,12 +47,18 @@ impl Proxy {
         Ok(Proxy { clients, admin })
     }
 
-    /// Waits until the upstream has answered, at most `patience`. Whether it has.
+    /// Waits until the upstream has answered, at most `patience`; whether it has. If so, also until
+    /// the watch has begun, so that the first reads can be cached.
     pub async fn ready(&self, patience: Duration) -> bool {
-        matches!(
-            tokio::time::timeout(patience, self.clients.shared.upstream.face()).await,
-            Ok(Ok(_))
-        )
+        let shared = &self.clients.shared;
+        let face = tokio::time::timeout(patience, shared.upstream.face()).await;
+        let answered = matches!(face, Ok(Ok(_)));
+        if answered {
+            let begun = shared.horizon.begins();
+            // Nothing is cached until then, and everything works.
+            let _ = tokio::time::timeout(WATCH_PATIENCE, begun).await;
+        }
+        answered
     }
 
     /// Where clients connect.
@@ -122,7 +128,8 @@ pub fn run(mut config: Config, embedded: bool) -> Result<(), ProxyError> {
 async fn embed(config: &mut Config) -> Result<embedded::Deployment, ProxyError> {
     let deployment = embedded::Deployment::start(embedded::MongodOptions::default()).await?;
     config.upstream.uri = UpstreamUri::new(deployment.uri());
-    if config.cache == crate::config::Cache::default() {
+    // Nobody else knows its port.
+    if config.cache.external_writes == ExternalWrites::Auto {
         config.cache.external_writes = ExternalWrites::None;
     }
     tracing::info!(target: "petiole", uri = deployment.uri(), "embedded mongod started");
@@ -145,5 +152,7 @@ pub fn any_port() -> HostPort {
     HostPort::new("127.0.0.1", 0)
 }
 
+/// How long the ready line waits for the watch.
+const WATCH_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the ready line waits for the upstream.
 const PATIENCE: Duration = Duration::from_secs(5);

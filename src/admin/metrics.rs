@@ -151,6 +151,7 @@ impl Collector for Numbers {
                 ConstCounter::new(n).encode(family.encode_family(&[("reason", why.as_str())])?)?;
             }
         }
+        watch(&mut out, shared)?;
         let memory = memory::sample();
         if let Some(rss) = memory.rss {
             bytes(&mut out, "memory_resident", "Resident set size.", rss)?;
@@ -164,6 +165,45 @@ impl Collector for Numbers {
             )?;
         }
         Ok(())
+    }
+}
+
+fn watch(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fmt::Error> {
+    let counts = shared.horizon.counts();
+    counter(
+        out,
+        "watch_events",
+        "Events read from the change stream.",
+        counts.events,
+    )?;
+    counter(
+        out,
+        "watch_reopenings",
+        "Change streams opened after the first one.",
+        counts.reopenings,
+    )?;
+    counter(
+        out,
+        "watch_flushes",
+        "Times that writes may have been missed, so that the cache was flushed.",
+        counts.flushes,
+    )?;
+    let now = shared.horizon.state().as_str();
+    let help = "What the watch of writes that go around the proxy does: 1 for its state.";
+    let gauge_type = prometheus_client::metrics::MetricType::Gauge;
+    let mut family = out.encode_descriptor("watch_state", help, None, gauge_type)?;
+    for state in ["off", "starting", "watching", "blind"] {
+        let is_now = ConstGauge::new(i64::from(state == now));
+        is_now.encode(family.encode_family(&[("state", state)])?)?;
+    }
+    match shared.horizon.lag_ms() {
+        Some(lag) => gauge(
+            out,
+            "watch_lag_milliseconds",
+            "At most so long ago all acknowledged writes had been seen.",
+            lag,
+        ),
+        None => Ok(()),
     }
 }
 

@@ -36,7 +36,7 @@ pub fn status(shared: &Shared) -> Value {
             "failures": shared.clients.failures(),
             "broken_frames": shared.clients.broken(),
         },
-        "watch": { "state": "off", "lag_ms": null },
+        "watch": watch(shared),
         "memory": {
             "rss": memory.rss,
             "limit": memory.limit,
@@ -79,6 +79,17 @@ fn cache(shared: &Shared) -> Value {
         "bytes": cache.bytes(),
         "max_bytes": shared.config.cache.max_size.as_u64(),
         "invalidations": invalidations,
+    })
+}
+
+fn watch(shared: &Shared) -> Value {
+    let counts = shared.horizon.counts();
+    json!({
+        "state": shared.horizon.state().as_str(),
+        "lag_ms": shared.horizon.lag_ms(),
+        "events": counts.events,
+        "reopenings": counts.reopenings,
+        "flushes": counts.flushes,
     })
 }
 

@@ -18,7 +18,11 @@ pub struct Cache {
     pub max_entry: ByteSize,
     /// What is known about writes that do not pass through this proxy.
     pub external_writes: ExternalWrites,
-    /// Longest life of an entry under `external_writes = "ttl"`.
+    /// How long a write that goes around the proxy may stay unseen under
+    /// `external_writes = "watch"`; beyond that, nothing is served from memory.
+    #[serde(with = "value::duration")]
+    pub max_lag: Duration,
+    /// Longest life of an entry under `external_writes = "ttl"`, and where a watch isn't possible.
     #[serde(with = "value::duration")]
     pub ttl: Duration,
     /// How long a principal's rights are taken as unchanged.
@@ -39,7 +43,8 @@ impl Default for Cache {
             enabled: true,
             max_size: ByteSize(256 << 20),
             max_entry: ByteSize(1 << 20),
-            external_writes: ExternalWrites::Ttl,
+            external_writes: ExternalWrites::Auto,
+            max_lag: Duration::from_secs(1),
             ttl: Duration::from_secs(1),
             principal_ttl: Duration::from_secs(60),
             quarantine: Duration::from_secs(90),
@@ -53,6 +58,10 @@ impl Default for Cache {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExternalWrites {
+    /// `watch` before a replica set, `ttl` elsewhere.
+    Auto,
+    /// There may be some, and a change stream tells of them. Where there can't be one: `ttl`.
+    Watch,
     /// There may be some: an entry lives at most `ttl`.
     Ttl,
     /// The operator promises that there are none: entries live until a write removes them.
@@ -62,6 +71,6 @@ pub enum ExternalWrites {
 impl ExternalWrites {
     /// Whether a watch is wanted.
     pub fn watches(self) -> bool {
-        false
+        matches!(self, ExternalWrites::Auto | ExternalWrites::Watch)
     }
 }

@@ -306,10 +306,18 @@ fn cache(config: &Config, found: &mut Findings) {
             "give it a size, or set cache.enabled = false",
         );
     }
-    if cache.external_writes == ExternalWrites::Ttl && cache.ttl.is_zero() {
+    if cache.max_lag < SHORTEST_MAX_LAG {
+        found.add(
+            &["cache.max_lag", "cache.enabled"],
+            "is shorter than 100ms: the watch would rarely be known to be so near",
+            "use \"100ms\" or longer; \"1s\" suits most",
+        );
+    }
+    // Under watch too: it's what remains where there can't be one.
+    if cache.external_writes != ExternalWrites::None && cache.ttl.is_zero() {
         found.add(
             &["cache.ttl", "cache.external_writes", "cache.enabled"],
-            "may not be zero with external_writes = \"ttl\": no entry would ever be served",
+            "may not be zero unless external_writes is \"none\": no entry would ever be served",
             "give it a time, set external_writes = \"none\" if all writes pass through this proxy, or set cache.enabled = false",
         );
     }
@@ -375,6 +383,8 @@ const SHORTEST_MESSAGE_LIMIT: u64 = 16 * 1024 * 1024 + 16 * 1024;
 const LONGEST_MESSAGE_LIMIT: u64 = i32::MAX as u64;
 /// `minHeartbeatFrequencyMS` of the server discovery and monitoring specification.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(500);
+/// A round trip and the time between two polls of the primary must fit in.
+const SHORTEST_MAX_LAG: Duration = Duration::from_millis(100);
 /// More than any machine gains from.
 const MOST_THREADS: usize = 1024;
 /// More than one process's ports and file descriptors allow for.

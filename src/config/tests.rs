@@ -131,7 +131,7 @@ fn mistakes_say_what_is_wrong_and_what_to_do() {
          cache.max_size (command line): \"banana\" is not a size; write a number and a unit (B, KiB, MiB, GiB), such as \"64MiB\"\n    \
          help: the default is cache.max_size = \"256MiB\"\n  \
          cache.max_sise (command line): there is no such key\n    \
-         help: did you mean max_size? (known in [cache]: bypass_namespaces, enabled, external_writes, max_entry, max_size, principal_ttl, quarantine, shadow_share, ttl)\n  \
+         help: did you mean max_size? (known in [cache]: bypass_namespaces, enabled, external_writes, max_entry, max_lag, max_size, principal_ttl, quarantine, shadow_share, ttl)\n  \
          server.posture (command line): unknown variant `shard`, expected one of `auto`, `mongos`, `replica-set`, `standalone`\n    \
          help: the default is server.posture = \"auto\""
     );
@@ -247,6 +247,7 @@ fn keys_that_do_not_fit_each_other_are_mistakes() {
             &["server.max_clients=9000000000000000000"],
             "server.max_clients",
         ),
+        (&["cache.max_lag=99ms"], "cache.max_lag"),
         (&["server.threads=5000"], "server.threads"),
         (&["server.max_message_size=1MiB"], "server.max_message_size"),
         (&["server.max_message_size=2GiB"], "server.max_message_size"),
@@ -274,6 +275,7 @@ fn keys_that_fit_each_other_are_right() {
     for sets in [
         &["cache.enabled=false", "cache.max_size=0B", "cache.ttl=0s"][..],
         &["cache.external_writes=none", "cache.ttl=0s"],
+        &["cache.external_writes=watch", "cache.max_lag=100ms"],
         &["admin.listen=0.0.0.0:9216", "admin.token=s3cret"],
         &["admin.listen=[::1]:9216"],
         &["admin.listen=127.0.0.1:0", "server.listen=127.0.0.1:0"],

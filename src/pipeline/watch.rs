@@ -23,14 +23,26 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::Fences;
 use crate::command::Footprint;
 
 /// Takes writes that have landed, whoever sent them. Called before the position passes them.
 pub trait Landed: Send + Sync {
-    /// What may have changed, where the documents aren't known.
-    fn footprint(&self, footprint: &Footprint);
+    /// What may have changed. `cluster_time`: of the write, so that one's own can be told.
+    fn landed(&self, footprint: &Footprint, cluster_time: u64);
     /// Events may have been missed: all that is cached is void.
     fn flush(&self);
+}
+
+impl Landed for Arc<Fences> {
+    fn landed(&self, footprint: &Footprint, cluster_time: u64) {
+        Fences::landed(self, footprint, cluster_time);
+    }
+
+    fn flush(&self) {
+        // Writes of unknown outcome may still land.
+        Fences::flush(self, false);
+    }
 }
 
 /// How far the watch has come. One for each proxy, shared.
@@ -125,7 +137,8 @@ impl Horizon {
     /// asked *before* it's looked up whether the entry is still valid: what this has seen, that
     /// sees too.
     pub fn fresh(&self, now: Instant) -> bool {
-        self.age(now).is_some_and(|age| age <= self.max_lag)
+        let fresh = self.age(now).is_some_and(|age| age <= self.max_lag);
+        fresh && self.on.load(SeqCst)
     }
 
     /// Whether every write up to and including cluster time `t` has been handled. (The time of
@@ -150,11 +163,19 @@ impl Horizon {
         }
     }
 
+    /// Waits until the watch has caught up for the first time, or turned out to be impossible.
+    pub async fn begins(&self) {
+        while self.state() == WatchState::Starting {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// At most so many milliseconds ago every acknowledged write had been handled; `None` before
     /// that was known for the first time, and while the watch is off.
     pub fn lag_ms(&self) -> Option<u64> {
         let age = self.age(Instant::now())?;
-        Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+        let on = self.on.load(SeqCst);
+        on.then_some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// What has been counted.
@@ -171,13 +192,11 @@ impl Horizon {
         self.max_lag
     }
 
-    /// For the watch: the deployment can or can't be watched.
-    pub fn turn(&self, on: bool) {
-        if !on {
-            self.polls.lock().clear();
-            self.verified.store(0, SeqCst);
-        }
-        self.on.store(on, SeqCst);
+    /// For the watch: the deployment can't be watched, until it has [begun](Horizon::begun) again.
+    pub fn turn_off(&self) {
+        self.on.store(false, SeqCst);
+        self.polls.lock().clear();
+        self.verified.store(0, SeqCst);
     }
 
     /// For the watch: a stream was opened that shows every write later than `position`, and all
@@ -188,6 +207,8 @@ impl Horizon {
         // An earlier position may be of a history that is gone; so may what was polled.
         polls.clear();
         self.position.store(position, SeqCst);
+        drop(polls);
+        self.on.store(true, SeqCst);
     }
 
     /// For the watch: every write up to and including `position` has been handed on.
@@ -327,9 +348,12 @@ mod tests {
         h.begun(9);
         h.polled(Instant::now(), 9);
         assert!(h.passed(9) && !h.passed(10));
-        h.turn(false);
+        h.turn_off();
+        h.polled(Instant::now(), 9);
         assert!(!h.passed(9) && !h.fresh(Instant::now()) && h.lag_ms().is_none());
-        h.turn(true);
-        assert_eq!(h.state(), WatchState::Starting);
+        assert_eq!(h.state(), WatchState::Off);
+        h.begun(9);
+        h.polled(Instant::now(), 9);
+        assert_eq!(h.state(), WatchState::Watching);
     }
 }

@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
+use tokio::sync::watch::{Sender, channel};
 use tokio::time::{Instant, sleep};
 
 use super::connection;
@@ -22,6 +23,7 @@ use crate::config::{Config, HostPort};
 use crate::pipeline::{Backend, Fences, Pipeline};
 use crate::stages::Stages;
 use crate::stages::cache::Cache;
+use crate::upstream::watch::{self, Watch};
 use crate::upstream::{Deployment, SeedError, TlsError, Upstream, set_home};
 
 /// A proxy that can't be started.
@@ -52,7 +54,9 @@ pub struct Clients {
     pub address: SocketAddr,
     /// What connections share.
     pub shared: Arc<Shared>,
-    drain: watch::Sender<bool>,
+    drain: Sender<bool>,
+    /// Runs as long as this.
+    _watch: Option<Watch>,
 }
 
 impl Clients {
@@ -61,26 +65,34 @@ impl Clients {
         let acceptor = tls::acceptor(&config.server.tls)?;
         let (listener, address) = listen(&config.server.listen).await?;
         let fences = Fences::new(config.cache.quarantine);
+        let horizon = watch::horizon(&config.cache);
         let cache = config.cache.enabled.then(|| {
             Arc::new(Cache::new(
                 &config.cache,
                 Arc::clone(&fences),
-                crate::pipeline::Horizon::off(),
+                Arc::clone(&horizon),
             ))
         });
         let upstream = Upstream::start(&config.upstream, Arc::clone(&fences)).await?;
+        let watch = Watch::start(
+            &config.upstream,
+            &config.cache,
+            Arc::clone(&horizon),
+            Arc::new(Arc::clone(&fences)),
+        );
         let stages = Stages {
             cache: cache.clone(),
         }
         .in_order();
         let backend: Arc<dyn Backend> = upstream.clone();
         let pipeline = Pipeline::new(stages, backend, fences);
-        let (drain, draining) = watch::channel(false);
+        let (drain, draining) = channel(false);
         let shared = Arc::new(Shared {
             config,
             pipeline,
             upstream,
             cache,
+            horizon,
             clients: ClientStats::default(),
             tls: acceptor,
             draining,
@@ -92,6 +104,7 @@ impl Clients {
             address,
             shared,
             drain,
+            _watch: watch,
         })
     }
 

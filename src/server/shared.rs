@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Config;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Horizon, Pipeline};
 use crate::stages::cache::Cache;
 use crate::upstream::Upstream;
 
@@ -21,6 +21,8 @@ pub struct Shared {
     pub upstream: Arc<Upstream>,
     /// The read cache, if it is on.
     pub cache: Option<Arc<Cache>>,
+    /// How far the watch of writes that go around the proxy has come.
+    pub horizon: Arc<Horizon>,
     /// What is counted about clients.
     pub clients: ClientStats,
     pub(super) tls: Option<TlsAcceptor>,

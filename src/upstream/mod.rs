@@ -19,6 +19,7 @@ mod server;
 mod sock;
 mod tls;
 mod topology;
+pub mod watch;
 
 pub use address::Address;
 pub use auth::AuthLink;

@@ -16,3 +16,4 @@ mod precision;
 mod raw;
 mod serve;
 mod tls;
+mod watch;

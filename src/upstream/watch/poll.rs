@@ -1,0 +1,98 @@
+//! Asks the primary for its last write.
+
+use std::time::Duration;
+
+use mongodb::Client;
+use mongodb::bson::{Document, doc};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Impossible;
+use super::fault::Broken;
+use crate::pipeline::Horizon;
+
+/// Cluster times that a primary tells.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LastWrites {
+    /// Every write that it has acknowledged is at or before this.
+    pub any: u64,
+    /// A majority has everything up to here, and nothing will be added before it.
+    pub majority: u64,
+}
+
+/// Polls for as long as it is let.
+pub(super) async fn poll(client: &Client, horizon: &Horizon, beat: Duration) {
+    loop {
+        let sent = Instant::now();
+        // An error needs no handling: what isn't verified goes stale.
+        if let Ok(last) = ask(client).await {
+            horizon.polled(sent, last.any);
+        }
+        sleep_until(sent + beat).await;
+    }
+}
+
+/// Asks once.
+pub(super) async fn ask(client: &Client) -> Result<LastWrites, Broken> {
+    let admin = client.database("admin");
+    let hello = timeout(PATIENCE, admin.run_command(doc! {"hello": 1}))
+        .await
+        .map_err(|_| Broken::Ended("no answer to hello"))??;
+    read(&hello)
+}
+
+fn read(hello: &Document) -> Result<LastWrites, Broken> {
+    let deployment = |why| Broken::Impossible(Impossible::Deployment(why));
+    if hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid") {
+        return Err(deployment("the upstream is a mongos"));
+    }
+    if !hello.contains_key("setName") && !hello.get_bool("isreplicaset").unwrap_or(false) {
+        return Err(deployment("the upstream is a standalone"));
+    }
+    if !hello.get_bool("isWritablePrimary").unwrap_or(false) {
+        return Err(Broken::Ended("not the primary"));
+    }
+    let last = |key| {
+        let time = hello
+            .get_document("lastWrite")
+            .and_then(|last| last.get_document(key))
+            .and_then(|op_time| op_time.get_timestamp("ts"));
+        time.map(|ts| u64::from(ts.time) << 32 | u64::from(ts.increment))
+            .map_err(|_| Broken::Ended("hello tells no last write"))
+    };
+    Ok(LastWrites {
+        any: last("opTime")?,
+        majority: last("majorityOpTime")?,
+    })
+}
+
+/// How long the primary may take to be found and to answer.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+#[cfg(test)]
+mod tests {
+    use mongodb::bson::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn only_a_primary_tells_its_last_writes() {
+        let at = |time, increment| doc! {"ts": Timestamp {time, increment}, "t": 1_i64};
+        let mut hello = doc! {
+            "setName": "rs0", "isWritablePrimary": true,
+            "lastWrite": {"opTime": at(7, 2), "majorityOpTime": at(6, 1)},
+        };
+        let last = read(&hello).unwrap();
+        assert_eq!((last.any, last.majority), (7 << 32 | 2, 6 << 32 | 1));
+        hello.insert("isWritablePrimary", false);
+        assert!(matches!(read(&hello), Err(Broken::Ended(_))));
+    }
+
+    #[test]
+    fn standalones_and_routers_cannot_be_watched() {
+        let standalone = doc! {"isWritablePrimary": true};
+        let mongos = doc! {"isWritablePrimary": true, "msg": "isdbgrid"};
+        for hello in [standalone, mongos] {
+            assert!(matches!(read(&hello), Err(Broken::Impossible(_))));
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The change stream itself.
+//!
+//! It's read in raw batches: what a batch proves is in its `postBatchResumeToken`. The server
+//! sends a batch that isn't full, an empty one above all, when it has nothing more to send for
+//! now; a token later than the batch's last event then says how far it has looked. A token that
+//! equals the last event says less, for its cluster time may have more events.
+//!
+//! Positions are cluster times, not resume tokens: a stream can be opened at a time whatever
+//! happened to the collections before, and nothing in a token can be invalid.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use mongodb::Client;
+use mongodb::bson::{Timestamp, doc};
+use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Impossible;
+use super::event::{Landing, landing, token_time};
+use super::fault::{Broken, Fate, Feature};
+use super::poll;
+use crate::pipeline::{Horizon, Landed};
+use crate::wire::doc as raw;
+
+/// Reads the change stream until it's known that there can be none, and returns why.
+pub(super) async fn read(
+    client: &Client,
+    horizon: &Horizon,
+    landed: &dyn Landed,
+    beat: Duration,
+) -> Impossible {
+    let mut reader = Reader {
+        client,
+        horizon,
+        landed,
+        beat,
+        lacking: Vec::new(),
+        failures: 0,
+        doubts: 0,
+    };
+    let mut resume = false;
+    let mut opened = 0;
+    loop {
+        let broken = match reader.open(resume).await {
+            Ok((cursor, start)) => {
+                if opened > 0 {
+                    horizon.count_reopening();
+                }
+                opened += 1;
+                resume = true;
+                reader.follow(cursor, start).await
+            }
+            Err(broken) => broken,
+        };
+        let text = broken.to_string();
+        match broken.fate() {
+            Fate::Impossible(reason) => return reason,
+            Fate::Without(feature) if !reader.lacking.contains(&feature) => {
+                reader.lacking.push(feature);
+                continue;
+            }
+            Fate::Without(_) | Fate::Lost => resume = false,
+            Fate::Doubt => reader.doubts += 1,
+            Fate::Resume => {}
+        }
+        reader.failures += 1;
+        if reader.failures == COMPLAIN {
+            tracing::warn!(target: "petiole::watch", error = text,
+                "the change stream is down; nothing is served from memory meanwhile");
+        }
+        // A fresh start is always right, and only costs what is cached.
+        resume &= reader.doubts < START_AFRESH;
+        sleep(BACKOFF * (1 << reader.failures.min(MOST_DOUBLINGS))).await;
+    }
+}
+
+struct Reader<'a> {
+    client: &'a Client,
+    horizon: &'a Horizon,
+    landed: &'a dyn Landed,
+    beat: Duration,
+    /// What this server doesn't know.
+    lacking: Vec<Feature>,
+    /// Attempts since the last one that went well.
+    failures: u32,
+    /// Those of them that the server answered with an error nobody knows.
+    doubts: u32,
+}
+
+impl Reader<'_> {
+    /// A stream, and the cluster time that it starts at.
+    async fn open(&self, resume: bool) -> Result<(RawBatchCursor, u64), Broken> {
+        if resume {
+            let start = self.horizon.position();
+            return Ok((self.aggregate(start).await?, start));
+        }
+        let sent = Instant::now();
+        let last = poll::ask(self.client).await?;
+        let start = last.majority + 1;
+        let cursor = self.aggregate(start).await?;
+        // Now that nothing can be missed any more. Reads that begin after this see everything up
+        // to the majority point, for there are no holes before it.
+        self.landed.flush();
+        self.horizon.begun(last.majority);
+        self.horizon.polled(sent, last.any);
+        tracing::info!(target: "petiole::watch", "watching writes that go around the proxy");
+        Ok((cursor, start))
+    }
+
+    async fn aggregate(&self, start: u64) -> Result<RawBatchCursor, Broken> {
+        let start = Timestamp {
+            time: (start >> 32) as u32,
+            increment: start as u32,
+        };
+        let mut stage = doc! {"allChangesForCluster": true, "startAtOperationTime": start};
+        if !self.lacking.contains(&Feature::ExpandedEvents) {
+            stage.insert("showExpandedEvents", true);
+        }
+        let mut stages = vec![doc! {"$changeStream": stage}];
+        if !self.lacking.contains(&Feature::SplitLargeEvent) {
+            stages.push(doc! {"$changeStreamSplitLargeEvent": {}});
+        }
+        let command = doc! {
+            "aggregate": 1,
+            "pipeline": stages,
+            "cursor": {},
+            "readConcern": {"level": "majority"},
+        };
+        let admin = self.client.database("admin");
+        let open = admin.run_cursor_command(command).max_time(self.beat);
+        timeout(self.beat + PATIENCE, open.batch())
+            .await
+            .map_err(|_| SILENT)?
+            .map_err(Broken::Driver)
+    }
+
+    /// Hands on what comes, until it breaks.
+    async fn follow(&mut self, mut cursor: RawBatchCursor, start: u64) -> Broken {
+        let mut looked = Looked {
+            until: start,
+            at_event: false,
+        };
+        let mut batches = 0;
+        loop {
+            let batch = match timeout(self.beat + PATIENCE, cursor.next()).await {
+                Ok(Some(Ok(batch))) => batch,
+                Ok(Some(Err(error))) => return Broken::Driver(error),
+                Ok(None) => return Broken::Ended("the server closed the stream"),
+                Err(_) => return SILENT,
+            };
+            if let Err(broken) = self.take(&batch, &mut looked).await {
+                return broken;
+            }
+            batches += 1;
+            if batches == 2 {
+                if self.failures >= COMPLAIN {
+                    tracing::info!(target: "petiole::watch", "the change stream is up again");
+                }
+                (self.failures, self.doubts) = (0, 0);
+            }
+        }
+    }
+
+    async fn take(&self, batch: &RawBatch, looked: &mut Looked) -> Result<(), Broken> {
+        let batch = Batch::read(batch.as_raw_document().as_bytes()).ok_or(NONSENSE)?;
+        let mut handled = 0_u32;
+        for event in raw::elements(batch.events) {
+            let event = event.ok().and_then(|e| e.as_document()).ok_or(NONSENSE)?;
+            let time = raw::find(event, "_id").and_then(token_time);
+            let time = time.ok_or(NONSENSE)?;
+            match landing(event) {
+                Landing::Footprint(footprint) => self.landed.landed(&footprint, time),
+                Landing::Flush => self.landed.flush(),
+            }
+            self.horizon.count_event();
+            // Another event of the same time may follow.
+            self.horizon.advance(time.saturating_sub(1));
+            (looked.until, looked.at_event) = (time, true);
+            handled += 1;
+            if handled.is_multiple_of(TURN) {
+                tokio::task::yield_now().await;
+            }
+        }
+        let nothing_left = handled == 0 && looked.at_event && batch.token == looked.until;
+        if batch.token > looked.until || nothing_left {
+            self.horizon.advance(batch.token);
+            (looked.until, looked.at_event) = (batch.token, false);
+        }
+        Ok(())
+    }
+}
+
+/// How far the server has looked through its oplog for this stream.
+struct Looked {
+    /// The latest time that an event or a token had; at first, where the stream starts.
+    until: u64,
+    /// There was an event of that time, and there may be more of it.
+    at_event: bool,
+}
+
+/// What is of interest in a reply.
+struct Batch<'a> {
+    events: &'a [u8],
+    /// The cluster time of its `postBatchResumeToken`.
+    token: u64,
+}
+
+impl Batch<'_> {
+    fn read(reply: &[u8]) -> Option<Batch<'_>> {
+        let cursor = raw::find(reply, "cursor")?.as_document()?;
+        let events = raw::find(cursor, "nextBatch").or_else(|| raw::find(cursor, "firstBatch"))?;
+        Some(Batch {
+            events: events.as_array()?,
+            token: token_time(raw::find(cursor, "postBatchResumeToken")?)?,
+        })
+    }
+}
+
+const SILENT: Broken = Broken::Ended("no answer in time");
+const NONSENSE: Broken = Broken::Ended("a batch can't be understood");
+
+/// Beyond the time that the server may wait for an event.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Doubled with each failure.
+const BACKOFF: Duration = Duration::from_millis(25);
+const MOST_DOUBLINGS: u32 = 6;
+/// Failures in a row that somebody should know of.
+const COMPLAIN: u32 = 5;
+/// Errors from the server in a row, after which a stream from the present is tried.
+const START_AFRESH: u32 = 10;
+/// Events handled before others get a turn.
+const TURN: u32 = 128;
