@@ -40,7 +40,7 @@ pub fn canonical(command: &Command, principal: u64, out: &mut Vec<u8>) -> Result
     out.extend_from_slice(&[0; 4]);
     let mut wish = Wish::default();
     let mut seen = 0_u32;
-    let (mut batch, mut single) = (None, false);
+    let (mut batch, mut single) = (None::<&[u8]>, false);
     for element in doc::elements(command.body()) {
         let Ok(element) = element else {
             return Err(Bypass::UnknownField);
@@ -71,10 +71,10 @@ pub fn canonical(command: &Command, principal: u64, out: &mut Vec<u8>) -> Result
         // The server demands it.
         return Err(Bypass::UnknownField);
     }
-    if single && let Some(raw) = batch {
-        // Then the batch is all of the answer.
-        out.extend_from_slice(raw);
-        wish.batch_size = None;
+    if single {
+        // Then the one batch is all of the answer.
+        out.extend_from_slice(batch.unwrap_or_default());
+        wish.batch_size = Some(u64::MAX);
     }
     out.push(0);
     let len = u32::try_from(out.len() - KEY_COMMAND).unwrap_or(u32::MAX);
@@ -442,7 +442,7 @@ mod tests {
         );
         let (one, asked) = wish(find(doc! {"batchSize": 5, "singleBatch": true})).unwrap();
         let (two, _) = wish(find(doc! {"batchSize": 6, "singleBatch": true})).unwrap();
-        assert!(one != two && asked.batch_size.is_none());
+        assert!(one != two && asked.batch_size == Some(u64::MAX));
         let aggregate = |cursor: Document| {
             wish(doc! {"aggregate": "c", "pipeline": [], "cursor": cursor, "$db": "d"})
         };

@@ -54,6 +54,11 @@ impl Pipeline {
         self.transactions.open()
     }
 
+    /// Whether a cursor is a stage's own: its `getMore` isn't for the server.
+    pub fn owns_cursor(&self, id: i64) -> bool {
+        self.way.stages.iter().any(|stage| stage.owns_cursor(id))
+    }
+
     /// Upkeep, about once a second.
     pub fn sweep(&self) {
         let now = Instant::now();

@@ -22,6 +22,11 @@ pub trait Stage: Send + Sync {
     /// Handles a request.
     fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome>;
 
+    /// Whether this cursor is the stage's own: its `getMore` isn't for the server.
+    fn owns_cursor(&self, _id: i64) -> bool {
+        false
+    }
+
     /// Upkeep, about once a second.
     fn sweep(&self) {}
 }
@@ -34,6 +39,10 @@ impl<S: Stage + ?Sized> Stage for Arc<S> {
 
     fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
         (**self).call(request, next)
+    }
+
+    fn owns_cursor(&self, id: i64) -> bool {
+        (**self).owns_cursor(id)
     }
 
     fn sweep(&self) {

@@ -177,11 +177,19 @@ impl Connection {
             _ if silent => return self.unacknowledged(request).await,
             // What mongod streams. Any other command with this flag has one reply, and its fence,
             // transaction and cursor are followed in the pipeline.
-            Kind::Find | Kind::GetMore if exhaust => return lane::exhaust(self, request).await,
+            Kind::Find | Kind::GetMore if exhaust && !self.keeps_cursor(&request) => {
+                return lane::exhaust(self, request).await;
+            }
             _ => {}
         }
         let reply = self.answer(&mut request).await;
         self.write(&request.frame, &reply).await
+    }
+
+    /// Whether a `getMore` is for a cursor that isn't the server's.
+    fn keeps_cursor(&self, request: &Request) -> bool {
+        let id = request.command.cursor_id();
+        id.is_some_and(|id| self.shared.pipeline.owns_cursor(id))
     }
 
     /// Walks the pipeline; a failure becomes a reply here and nowhere else.

@@ -68,17 +68,12 @@ impl Cursors {
         let command = &request.command;
         let id = command.cursor_id()?;
         let mut cursor = self.open.get_mut(&id)?;
-        if let Some(refusal) = cursor.refuses(request, id) {
-            return Some(Reply::document(&request.frame, &refusal.document()));
-        }
-        let size = doc::find(command.body(), "batchSize").map(|s| s.as_i64());
-        let size = match size {
-            None | Some(Some(0)) => u64::MAX,
-            Some(Some(size)) if size > 0 => size.unsigned_abs(),
-            Some(_) => {
-                let wrong =
-                    ErrorReply::new(codes::BAD_VALUE, "batchSize must be a number, 0 or more");
-                return Some(Reply::document(&request.frame, &wrong.document()));
+        let refused = cursor.refuses(request, id);
+        let size = match refused.map_or_else(|| batch_size(command), Err) {
+            Ok(size) => size,
+            Err(error) => {
+                let refusal = cursor.refusal(&error);
+                return Some(Reply::document(&request.frame, &refusal));
             }
         };
         let cut = cursor.entry.cut("nextBatch", cursor.next, size, id);
@@ -91,6 +86,10 @@ impl Cursors {
             }
         }
         Some(Reply::document(&request.frame, &cut.reply))
+    }
+
+    pub fn own(&self, id: i64) -> bool {
+        self.open.contains_key(&id)
     }
 
     /// Kills what a `killCursors` names of these, and says which.
@@ -138,7 +137,7 @@ impl Cursor {
         let command = &request.command;
         if self.principal != request.principal.id {
             let message = format!("cursor id {id} was not created by the authenticated user");
-            return Some(ErrorReply::new(codes::UNAUTHORIZED, message));
+            return Some(error(codes::UNAUTHORIZED, message));
         }
         let of = |c: &[u8], key| {
             doc::find(c, key)
@@ -153,16 +152,79 @@ impl Cursor {
             .unwrap_or_default();
         let collection = doc::elements(asked).next().and_then(|e| e.ok()?.as_str());
         if of(asked, "$db") != command.db() || collection != command.collection() {
-            let message = format!("cursor id {id} belongs to another namespace");
-            return Some(ErrorReply::new(codes::UNAUTHORIZED, message));
+            let message = format!(
+                "Requested getMore on namespace '{}.{}', but cursor belongs to a different namespace {}.{}",
+                command.db(),
+                command.collection().unwrap_or_default(),
+                of(asked, "$db"),
+                collection.unwrap_or_default()
+            );
+            return Some(error(codes::UNAUTHORIZED, message));
         }
         let same = self.session.as_deref() == session(command).as_deref();
         // A killCursors may come without a session.
         if !same && command.kind == crate::command::Kind::GetMore || command.in_transaction {
             let message = format!("cursor id {id} was created in another session");
-            return Some(ErrorReply::new((50738, "Location50738"), message));
+            return Some(error((50738, "Location50738"), message));
         }
         None
+    }
+
+    /// An error with the `operationTime` of the answer.
+    fn refusal(&self, error: &ErrorReply) -> Vec<u8> {
+        let mut reply = DocBuf::new();
+        for element in doc::elements(&error.document()).flatten() {
+            reply.append_raw(element.raw);
+        }
+        if let Some(time) = doc::find(self.entry.body(), "operationTime") {
+            reply.append_raw(time.raw);
+        }
+        reply.finish()
+    }
+}
+
+/// The size that a `getMore` asks for, or what the server says to one that it doesn't accept.
+fn batch_size(command: &Command) -> Result<u64, ErrorReply> {
+    let mut size = u64::MAX;
+    for element in doc::elements(command.body()).flatten() {
+        match element.key {
+            "getMore"
+            | "collection"
+            | "$db"
+            | "lsid"
+            | "$clusterTime"
+            | "comment"
+            | "$readPreference"
+            | "apiVersion"
+            | "apiStrict"
+            | "apiDeprecationErrors" => {}
+            "maxTimeMS" if element.as_i64() == Some(0) => {}
+            "maxTimeMS" => {
+                let message = "cannot set maxTimeMS on getMore command for a non-awaitData cursor";
+                return Err(error(codes::BAD_VALUE, message.to_owned()));
+            }
+            "batchSize" => match element.as_i64().map(u64::try_from) {
+                Some(Ok(0)) => {}
+                Some(Ok(asked)) => size = asked,
+                _ => {
+                    let message = "BSON field 'batchSize' value must be >= 0";
+                    return Err(error((51024, "Location51024"), message.to_owned()));
+                }
+            },
+            key => {
+                let message = format!("BSON field 'getMore.{key}' is an unknown field.");
+                return Err(error((40415, "Location40415"), message));
+            }
+        }
+    }
+    Ok(size)
+}
+
+/// In the server's own words.
+fn error(code: (i32, &'static str), message: String) -> ErrorReply {
+    ErrorReply {
+        message,
+        ..ErrorReply::new(code, "")
     }
 }
 

@@ -494,6 +494,10 @@ impl Stage for Cache {
         }
     }
 
+    fn owns_cursor(&self, id: i64) -> bool {
+        self.cursors.own(id)
+    }
+
     fn sweep(&self) {
         self.cursors.sweep();
         self.drains.sweep();
