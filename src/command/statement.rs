@@ -295,3 +295,6 @@ pub(super) fn top_level(path: &str) -> &str {
 
 /// A write with more statements than this is one to the whole collection.
 pub const MOST: usize = 1_000;
+
+#[cfg(test)]
+mod tests;

@@ -317,3 +317,6 @@ fn without(document: &[u8], fields: &[&str]) -> Vec<u8> {
 }
 
 const MAX_DEPTH: u32 = 20;
+
+#[cfg(test)]
+mod tests;
