@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
@@ -141,17 +142,14 @@ impl Collector for Numbers {
                 cache.bytes(),
             )?;
             let help = "Reads not served from or not put into memory, by reason.";
-            let mut family = out.encode_descriptor(
-                "cache_bypasses",
-                help,
-                None,
-                prometheus_client::metrics::MetricType::Counter,
-            )?;
+            let mut family =
+                out.encode_descriptor("cache_bypasses", help, None, MetricType::Counter)?;
             for (why, n) in stats.bypasses() {
                 ConstCounter::new(n).encode(family.encode_family(&[("reason", why.as_str())])?)?;
             }
         }
         watch(&mut out, shared)?;
+        batch(&mut out, shared)?;
         let memory = memory::sample();
         if let Some(rss) = memory.rss {
             bytes(&mut out, "memory_resident", "Resident set size.", rss)?;
@@ -205,6 +203,65 @@ fn watch(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fm
         ),
         None => Ok(()),
     }
+}
+
+fn batch(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fmt::Error> {
+    let Some(batch) = &shared.batch else {
+        return Ok(());
+    };
+    let stats = batch.stats();
+    let help = "Inserts that could be batched, or were looked at for it.";
+    counter(out, "batch_client_writes", help, stats.client_writes())?;
+    let help = "Commands sent for them.";
+    counter(
+        out,
+        "batch_upstream_commands",
+        help,
+        stats.upstream_commands(),
+    )?;
+    let help = "Batches sent once more.";
+    counter(out, "batch_resent", help, stats.batches_resent())?;
+    let help = "Commands for single writes of a batch that could not be answered as a whole.";
+    counter(out, "batch_one_by_one", help, stats.sent_one_by_one())?;
+    let help = "Retries answered from the journal.";
+    counter(out, "batch_journal_answers", help, stats.journal_answers())?;
+    let help = "Retryable writes in the journal.";
+    gauge(
+        out,
+        "batch_journal_entries",
+        help,
+        batch.journal_entries() as u64,
+    )?;
+    gauge(
+        out,
+        "batch_waiting",
+        "Writes that wait in queues.",
+        batch.waiting() as u64,
+    )?;
+    for (name, help, of) in [
+        (
+            "batch_size",
+            "Client writes per command, quantiles.",
+            stats.sizes(),
+        ),
+        (
+            "batch_wait_microseconds",
+            "Time in a queue, quantiles.",
+            stats.waits_us(),
+        ),
+    ] {
+        let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (quantile, value) in of.named() {
+            let value = i64::try_from(value).unwrap_or(i64::MAX);
+            ConstGauge::new(value).encode(family.encode_family(&[("quantile", quantile)])?)?;
+        }
+    }
+    let help = "Inserts sent by themselves, by reason.";
+    let mut family = out.encode_descriptor("batch_sent_alone", help, None, MetricType::Counter)?;
+    for (why, n) in stats.sent_alone() {
+        ConstCounter::new(n).encode(family.encode_family(&[("reason", why.as_str())])?)?;
+    }
+    Ok(())
 }
 
 fn counter(

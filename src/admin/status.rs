@@ -19,8 +19,7 @@ pub fn status(shared: &Shared) -> Value {
             "quarantined": fences.quarantined(),
             "open_transactions": shared.pipeline.open_transactions(),
         },
-        // Writes aren't batched: each client write is one upstream command.
-        "batch": { "client_writes": 0, "upstream_commands": 0 },
+        "batch": batch(shared),
         "pool": {
             "links": pool.links,
             "idle": pool.idle,
@@ -90,6 +89,32 @@ fn watch(shared: &Shared) -> Value {
         "events": counts.events,
         "reopenings": counts.reopenings,
         "flushes": counts.flushes,
+    })
+}
+
+fn batch(shared: &Shared) -> Value {
+    let Some(batch) = &shared.batch else {
+        return json!({ "enabled": false, "client_writes": 0, "upstream_commands": 0 });
+    };
+    let stats = batch.stats();
+    let alone: Map<String, Value> = stats
+        .sent_alone()
+        .map(|(why, n)| (why.as_str().to_owned(), json!(n)))
+        .collect();
+    let (sizes, waits) = (stats.sizes(), stats.waits_us());
+    json!({
+        "enabled": true,
+        "client_writes": stats.client_writes(),
+        "upstream_commands": stats.upstream_commands(),
+        "size": { "p50": sizes.p50, "p95": sizes.p95, "p99": sizes.p99, "max": sizes.max },
+        "wait_us": { "p50": waits.p50, "p95": waits.p95, "p99": waits.p99, "max": waits.max },
+        "waiting": batch.waiting(),
+        "groups": batch.groups(),
+        "sent_alone": alone,
+        "batches_resent": stats.batches_resent(),
+        "sent_one_by_one": stats.sent_one_by_one(),
+        "journal_entries": batch.journal_entries(),
+        "journal_answers": stats.journal_answers(),
     })
 }
 

@@ -64,6 +64,7 @@ fn limits(config: &Config, found: &mut Findings) {
         ("upstream.wait_timeout", upstream.wait_timeout),
         ("cache.principal_ttl", cache.principal_ttl),
         ("cache.quarantine", cache.quarantine),
+        ("batch.max_wait", config.batch.max_wait),
     ] {
         if value.is_zero() {
             found.add(&[key], "may not be zero", "give it a time, such as \"10s\"");
@@ -77,6 +78,22 @@ fn limits(config: &Config, found: &mut Findings) {
             let help = format!("use 1 to {MOST_CONNECTIONS}");
             found.add(&[key], format!("{value} is out of range"), &help);
         }
+    }
+    for (key, value) in [
+        ("batch.max_documents", config.batch.max_documents),
+        ("batch.journal", config.batch.journal),
+    ] {
+        if !(1..=MOST_CONNECTIONS).contains(&value) {
+            let help = format!("use 1 to {MOST_CONNECTIONS}");
+            found.add(&[key], format!("{value} is out of range"), &help);
+        }
+    }
+    if !(1..=LONGEST_MESSAGE_LIMIT).contains(&config.batch.max_size.as_u64()) {
+        found.add(
+            &["batch.max_size"],
+            format!("{} is out of range", config.batch.max_size),
+            "use up to what the server takes in one message, 48MB",
+        );
     }
     if server.threads > MOST_THREADS {
         found.add(

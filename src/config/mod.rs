@@ -1,7 +1,7 @@
 //! `proxy.toml`: every setting, parsed once into its final type.
 //!
 //! [`Config::load`] reports every mistake at once, each with its key and what to do about it.
-//! One file per table ([`server`], [`upstream`], [`cache`], [`admin`], [`log`]), plus the value
+//! One file per table ([`server`], [`upstream`], [`cache`], [`batch`], [`admin`], [`log`]), plus the value
 //! types that more than one of them needs ([`value`]). A [`Config`] is an ordinary value that is
 //! handed down; nothing here is global, so several proxies fit in one process.
 //!
@@ -9,6 +9,7 @@
 //! `Config::default()` equals that file (a test compares both directions).
 
 pub mod admin;
+pub mod batch;
 pub mod cache;
 mod check;
 mod load;
@@ -22,6 +23,7 @@ pub mod value;
 use serde::{Deserialize, Serialize};
 
 pub use admin::Admin;
+pub use batch::Batch;
 pub use cache::{Cache, ExternalWrites};
 pub use log::{Log, LogFormat};
 pub use mistake::{ConfigErrors, Mistake};
@@ -39,6 +41,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// `[cache]`: replies of reads kept in memory.
     pub cache: Cache,
+    /// `[batch]`: inserts of several clients sent in one command.
+    pub batch: Batch,
     /// `[admin]`: the HTTP listener for health, metrics and status.
     pub admin: Admin,
     /// `[log]`: what is written to standard error.

@@ -22,6 +22,7 @@ use super::tls;
 use crate::config::{Config, HostPort};
 use crate::pipeline::{Backend, Fences, Pipeline};
 use crate::stages::Stages;
+use crate::stages::batch::Batch;
 use crate::stages::cache::Cache;
 use crate::upstream::watch::{self, Watch};
 use crate::upstream::{Deployment, SeedError, TlsError, Upstream, set_home};
@@ -73,6 +74,10 @@ impl Clients {
                 Arc::clone(&horizon),
             ))
         });
+        let batch = config
+            .batch
+            .enabled
+            .then(|| Arc::new(Batch::new(&config.batch, Arc::clone(&fences))));
         let upstream = Upstream::start(&config.upstream, Arc::clone(&fences)).await?;
         let watch = Watch::start(
             &config.upstream,
@@ -82,6 +87,7 @@ impl Clients {
         );
         let stages = Stages {
             cache: cache.clone(),
+            batch: batch.clone(),
         }
         .in_order();
         let backend: Arc<dyn Backend> = upstream.clone();
@@ -93,6 +99,7 @@ impl Clients {
             upstream,
             cache,
             horizon,
+            batch,
             clients: ClientStats::default(),
             tls: acceptor,
             draining,

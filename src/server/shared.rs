@@ -7,7 +7,9 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Config;
+use crate::pipeline::Pipeline;
 use crate::pipeline::{Horizon, Pipeline};
+use crate::stages::batch::Batch;
 use crate::stages::cache::Cache;
 use crate::upstream::Upstream;
 
@@ -23,6 +25,8 @@ pub struct Shared {
     pub cache: Option<Arc<Cache>>,
     /// How far the watch of writes that go around the proxy has come.
     pub horizon: Arc<Horizon>,
+    /// Write batching, if it is on.
+    pub batch: Option<Arc<Batch>>,
     /// What is counted about clients.
     pub clients: ClientStats,
     pub(super) tls: Option<TlsAcceptor>,

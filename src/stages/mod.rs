@@ -3,10 +3,12 @@
 //! A stage never imports another stage, the upstream or the server: it sees a
 //! request, the rest of the way, and a reply. See docs/adding-a-stage.md.
 
+pub mod batch;
 pub mod cache;
 
 use std::sync::Arc;
 
+use self::batch::Batch;
 use self::cache::Cache;
 use crate::pipeline::Stage;
 
@@ -14,6 +16,8 @@ use crate::pipeline::Stage;
 pub struct Stages {
     /// The read cache, if it is switched on.
     pub cache: Option<Arc<Cache>>,
+    /// Write batching, if it is switched on.
+    pub batch: Option<Arc<Batch>>,
 }
 
 impl Stages {
@@ -23,6 +27,11 @@ impl Stages {
         // Outermost: a hit must pay for nothing else.
         if let Some(cache) = &self.cache {
             order.push(Box::new(Arc::clone(cache)));
+        }
+        // Next to the backend: whatever changes a write must have done so before writes are compared
+        // and merged, and a batch is a command like any other to what sends it.
+        if let Some(batch) = &self.batch {
+            order.push(Box::new(Arc::clone(batch)));
         }
         order
     }

@@ -1,0 +1,223 @@
+//! What became of clients' retryable writes.
+//!
+//! A client's retry carries the `lsid` and `txnNumber` of its first try. The server knows them
+//! only if the write went alone; a batch runs under numbers of the proxy's own. So each write that
+//! might have been batched is noted here *before* it is sent: a retry is then answered from here,
+//! joins the first try, is asked of the server under the batch's numbers, or goes alone as the
+//! first try did.
+//!
+//! A session's writes come one after the other, so its newest one is enough. Bounded: two
+//! generations, and when the young one is full the old one is dropped; an entry outlives at least
+//! `capacity` writes of other sessions. What is dropped, or lost with the process, can't be
+//! answered: the retry runs as a new write, and by its `_id` fails as a duplicate if the first try
+//! had landed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+
+use super::key::WriteId;
+use super::queue::Ticket;
+use super::sessions::Session;
+
+/// The newest write of each session.
+pub(super) struct Journal {
+    generations: Mutex<Generations>,
+    capacity: usize,
+}
+
+#[derive(Default)]
+struct Generations {
+    young: Entries,
+    old: Entries,
+}
+
+type Entries = HashMap<(u64, [u8; 16]), Entry, RandomState>;
+
+struct Entry {
+    number: i64,
+    state: State,
+}
+
+/// What is known of a write.
+#[derive(Clone)]
+pub(super) enum State {
+    /// It was sent by itself, under its own numbers: the server knows.
+    Alone,
+    /// It waits for a batch, or is in one.
+    Queued(Arc<Ticket>),
+    /// It was answered.
+    Done(Bytes),
+    /// It was sent in a batch that got no answer.
+    Doubt(Doubt),
+}
+
+/// Where a write of unknown outcome was.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Doubt {
+    /// The batch.
+    pub session: Session,
+    /// Its first statement there.
+    pub first: usize,
+    /// How many statements.
+    pub count: usize,
+}
+
+/// What the journal says of a write that has just come.
+pub(super) enum Found {
+    /// Not seen before. It is noted as [`State::Alone`] now.
+    New,
+    /// Seen before.
+    Known(State),
+    /// A later write of its session was seen.
+    Outdated(i64),
+}
+
+impl Journal {
+    /// Remembers the newest writes of at least `capacity` sessions.
+    pub fn new(capacity: usize) -> Journal {
+        Journal {
+            generations: Mutex::default(),
+            capacity: capacity.max(1),
+        }
+    }
+
+    /// Looks a write up and notes it if it's new.
+    pub fn open(&self, write: &WriteId) -> Found {
+        let mut generations = self.generations.lock();
+        match generations.get(write) {
+            Some(entry) if entry.number == write.number => Found::Known(entry.state.clone()),
+            Some(entry) if entry.number > write.number => Found::Outdated(entry.number),
+            _ => {
+                generations.put(write, State::Alone, self.capacity);
+                Found::New
+            }
+        }
+    }
+
+    /// Notes what became of a write, unless a later one of its session has come.
+    pub fn set(&self, write: Option<&WriteId>, state: State) {
+        let Some(write) = write else { return };
+        let mut generations = self.generations.lock();
+        if generations
+            .get(write)
+            .is_none_or(|entry| entry.number <= write.number)
+        {
+            generations.put(write, state, self.capacity);
+        }
+    }
+
+    /// The write was never sent: a retry is a first try.
+    pub fn forget(&self, write: Option<&WriteId>) {
+        let Some(write) = write else { return };
+        let mut generations = self.generations.lock();
+        if generations
+            .get(write)
+            .is_some_and(|entry| entry.number == write.number)
+        {
+            generations.young.remove(&write.place());
+            generations.old.remove(&write.place());
+        }
+    }
+
+    /// Entries held now.
+    pub fn len(&self) -> usize {
+        let generations = self.generations.lock();
+        generations.young.len() + generations.old.len()
+    }
+}
+
+impl Generations {
+    fn get(&self, write: &WriteId) -> Option<&Entry> {
+        let place = write.place();
+        self.young.get(&place).or_else(|| self.old.get(&place))
+    }
+
+    fn put(&mut self, write: &WriteId, state: State, capacity: usize) {
+        let number = write.number;
+        self.young.insert(write.place(), Entry { number, state });
+        if self.young.len() > capacity {
+            self.old = std::mem::take(&mut self.young);
+        }
+    }
+}
+
+impl WriteId {
+    fn place(&self) -> (u64, [u8; 16]) {
+        (self.principal, self.session)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(session: u8, number: i64) -> WriteId {
+        WriteId {
+            principal: 0,
+            session: [session; 16],
+            number,
+        }
+    }
+
+    fn done(journal: &Journal, write: &WriteId) -> bool {
+        matches!(journal.open(write), Found::Known(State::Done(_)))
+    }
+
+    #[test]
+    fn a_retry_finds_what_became_of_the_first_try() {
+        let journal = Journal::new(10);
+        let first = write(1, 5);
+        assert!(matches!(journal.open(&first), Found::New));
+        assert!(matches!(journal.open(&first), Found::Known(State::Alone)));
+        journal.set(Some(&first), State::Done(Bytes::new()));
+        assert!(done(&journal, &first));
+        let other_user = WriteId {
+            principal: 7,
+            ..first
+        };
+        assert!(matches!(journal.open(&other_user), Found::New));
+    }
+
+    #[test]
+    fn a_later_write_of_the_session_outdates_the_earlier() {
+        let journal = Journal::new(10);
+        journal.open(&write(1, 6));
+        assert!(matches!(journal.open(&write(1, 5)), Found::Outdated(6)));
+        journal.set(Some(&write(1, 5)), State::Done(Bytes::new()));
+        assert!(matches!(
+            journal.open(&write(1, 6)),
+            Found::Known(State::Alone)
+        ));
+    }
+
+    #[test]
+    fn what_was_never_sent_is_forgotten() {
+        let journal = Journal::new(10);
+        journal.open(&write(1, 5));
+        journal.forget(Some(&write(1, 4)));
+        assert!(matches!(
+            journal.open(&write(1, 5)),
+            Found::Known(State::Alone)
+        ));
+        journal.forget(Some(&write(1, 5)));
+        assert!(matches!(journal.open(&write(1, 5)), Found::New));
+    }
+
+    #[test]
+    fn the_newest_writes_are_kept_and_their_number_is_bounded() {
+        let journal = Journal::new(10);
+        for session in 0..200 {
+            journal.open(&write(session, 1));
+            journal.set(Some(&write(session, 1)), State::Done(Bytes::new()));
+            for recent in session.saturating_sub(9)..=session {
+                let found = journal.generations.lock().get(&write(recent, 1)).is_some();
+                assert!(found, "{recent} at {session}");
+            }
+            assert!(journal.len() <= 21);
+        }
+    }
+}

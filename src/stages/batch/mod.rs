@@ -1,0 +1,344 @@
+//! Inserts of several clients sent as one (DESIGN §5).
+//!
+//! Group commit: the first write of a group leaves at once, as the bytes that came; those that come
+//! while it is under way queue, and leave together when it returns. Nobody waits for a timer, and a
+//! lone client pays nothing. Every client gets a reply of its own, cut out of the server's
+//! ([`split`]), after the server has acknowledged the batch at that client's write concern, which
+//! all of a group share ([`key`]).
+//!
+//! Invariants:
+//! - A write is sent once under one pair of numbers: its client's own if it goes alone, the batch's
+//!   if not. The [`journal`] knows which before anything is sent, and a retry is handled
+//!   accordingly; it is never sent under the other pair.
+//! - A batch runs in a task of its own ([`commit`]). Whoever waits for it may be dropped.
+//! - Batching may fail; a write may not fail because of it. Whatever can't be batched, or has waited
+//!   for `max_wait`, goes alone.
+//! - Fences aren't this stage's business: each client's own stands around its request, from before
+//!   it queues until its part of the reply is there.
+//!
+//! Absent on purpose: updates and deletes (their replies can't be told apart before `bulkWrite`),
+//! ordered inserts of several documents, writes with `maxTimeMS`, transactions, mongos.
+
+mod commit;
+mod facts;
+mod journal;
+mod key;
+mod merge;
+mod queue;
+mod sessions;
+mod split;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use self::commit::Turn;
+use self::facts::Facts;
+use self::journal::{Doubt, Found, Journal, State};
+use self::key::{Insert, WriteId};
+use self::queue::{Entered, Groups, Member, Ticket, Told};
+use self::sessions::Sessions;
+pub use self::stats::{Alone, BatchStats, Quantiles};
+use crate::command::{ErrorReply, Kind, ReplyView, labels};
+use crate::config;
+use crate::pipeline::{BoxFuture, Decision, Failure, Fences, Next, Outcome, Reply, Request, Stage};
+
+/// The write-batching stage.
+pub struct Batch {
+    shared: Arc<Shared>,
+}
+
+/// What requests and batches have in common.
+struct Shared {
+    groups: Groups,
+    journal: Journal,
+    sessions: Sessions,
+    facts: Arc<Facts>,
+    fences: Arc<Fences>,
+    stats: BatchStats,
+    max_documents: usize,
+    max_size: usize,
+    max_wait: Duration,
+    linger: Duration,
+    bypass_namespaces: Vec<config::NamespacePattern>,
+}
+
+impl Batch {
+    /// Nothing is under way. `fences` know where transactions are open.
+    pub fn new(config: &config::Batch, fences: Arc<Fences>) -> Batch {
+        let shared = Shared {
+            groups: Groups::default(),
+            journal: Journal::new(config.journal),
+            sessions: Sessions::default(),
+            facts: Arc::default(),
+            fences,
+            stats: BatchStats::default(),
+            max_documents: config.max_documents,
+            max_size: config.max_size.as_usize(),
+            max_wait: config.max_wait,
+            linger: config.linger,
+            bypass_namespaces: config.bypass_namespaces.clone(),
+        };
+        Batch {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> &BatchStats {
+        &self.shared.stats
+    }
+
+    /// Writes that wait in queues now.
+    pub fn waiting(&self) -> usize {
+        self.shared.groups.queued()
+    }
+
+    /// Retryable writes remembered now.
+    pub fn journal_entries(&self) -> usize {
+        self.shared.journal.len()
+    }
+
+    /// Groups of compatible writes that have something under way now.
+    pub fn groups(&self) -> usize {
+        self.shared.groups.len()
+    }
+}
+
+impl Stage for Batch {
+    fn name(&self) -> &'static str {
+        "batch"
+    }
+
+    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+        if request.command.kind != Kind::Insert {
+            return next.run(request);
+        }
+        Box::pin(self.shared.insert(request, next))
+    }
+}
+
+impl Shared {
+    async fn insert(self: &Arc<Self>, request: &mut Request, next: Next<'_>) -> Outcome {
+        self.stats.client_write();
+        let insert = match self.eligible(request) {
+            Ok(insert) => insert,
+            Err(why) => return self.alone(why, request, next).await,
+        };
+        if let Some(write) = &insert.write {
+            match self.journal.open(write) {
+                Found::New => {}
+                Found::Known(state) => return self.again(state, &insert, request, next).await,
+                Found::Outdated(newer) => return Ok(too_old(request, write.number, newer)),
+            }
+        }
+        if let Err(why) = self.may_queue(&insert, request, next) {
+            return self.alone(why, request, next).await;
+        }
+        self.commit(insert, request, next).await
+    }
+
+    /// Whether the write may be batched at all. Says the same of its retry.
+    fn eligible(&self, request: &Request) -> Result<Insert, Alone> {
+        let insert = Insert::read(request, self.max_size)?;
+        let db = request.command.db();
+        let collection = request.command.collection().unwrap_or_default();
+        let mut patterns = self.bypass_namespaces.iter();
+        if patterns.any(|p| p.matches(db, collection)) {
+            return Err(Alone::Namespace);
+        }
+        if insert.count > self.max_documents {
+            return Err(Alone::Large);
+        }
+        Ok(insert)
+    }
+
+    /// Whether it may be batched just now.
+    fn may_queue(&self, insert: &Insert, request: &Request, next: Next<'_>) -> Result<(), Alone> {
+        let abilities = self.facts.get(request, next).ok_or(Alone::Upstream)?;
+        if insert.write.is_some() && !abilities.retryable {
+            return Err(Alone::Upstream);
+        }
+        if insert.count > abilities.max_documents || insert.documents.len() > abilities.max_size {
+            return Err(Alone::Large);
+        }
+        let collection = request.command.collection().unwrap_or_default();
+        if self.fences.is_held(request.command.db(), collection) {
+            return Err(Alone::Held);
+        }
+        Ok(())
+    }
+
+    async fn alone(&self, why: Alone, request: &mut Request, next: Next<'_>) -> Outcome {
+        self.stats.alone(why);
+        next.run(request).await
+    }
+
+    /// Leaves at once, or queues.
+    async fn commit(
+        self: &Arc<Self>,
+        insert: Insert,
+        request: &mut Request,
+        next: Next<'_>,
+    ) -> Outcome {
+        let (key, write) = (insert.key.clone(), insert.write);
+        let ticket = Arc::new(Ticket::default());
+        let member = |insert| {
+            // Before it can be sent, so that a retry that comes meanwhile finds it.
+            let queued = State::Queued(Arc::clone(&ticket));
+            self.journal.set(write.as_ref(), queued);
+            Member::new(request, insert, Arc::clone(&ticket))
+        };
+        let why = match self.groups.enter(insert, !self.linger.is_zero(), member) {
+            Entered::First => Alone::First,
+            Entered::Full => Alone::QueueFull,
+            Entered::Queued { starts } => {
+                if starts {
+                    let turn = Turn::new(Arc::clone(self), next.to_owned(), key.clone());
+                    tokio::spawn(turn.run());
+                }
+                let place = Place {
+                    shared: self,
+                    key,
+                    write,
+                    ticket,
+                };
+                return place.wait(request, next).await;
+            }
+        };
+        let turn = (why == Alone::First).then(|| Turn::new(Arc::clone(self), next.to_owned(), key));
+        let outcome = self.alone(why, request, next).await;
+        drop(turn);
+        outcome
+    }
+
+    /// A retry.
+    async fn again(
+        &self,
+        state: State,
+        insert: &Insert,
+        request: &mut Request,
+        next: Next<'_>,
+    ) -> Outcome {
+        match state {
+            State::Alone => self.alone(Alone::Retry, request, next).await,
+            State::Queued(ticket) => match ticket.told().await {
+                Told::Alone => self.alone(Alone::Retry, request, next).await,
+                told => self.outcome(told, request),
+            },
+            State::Done(answer) => {
+                self.stats.journal_answer();
+                let answer = split::retried(&answer, insert.count).unwrap_or(answer);
+                Ok(Reply::document(&request.frame, &answer))
+            }
+            State::Doubt(doubt) => self.resolve(doubt, insert, request, next).await,
+        }
+    }
+
+    /// Asks the server for a write that was in a batch of unknown outcome.
+    async fn resolve(
+        &self,
+        doubt: Doubt,
+        insert: &Insert,
+        request: &mut Request,
+        next: Next<'_>,
+    ) -> Outcome {
+        let (session, first) = (&doubt.session, doubt.first);
+        let asked = merge::statement(request, insert, session, first, None)
+            .filter(|_| insert.count == doubt.count);
+        let Some(mut asked) = asked else {
+            return Err(Failure::lost("this retry isn't the write that it repeats"));
+        };
+        self.stats.one_by_one();
+        let reply = next.run(&mut asked).await?;
+        let view = ReplyView::read(reply.body());
+        let answer = split::whole(reply.body(), true);
+        if view.ok && !view.has_label(labels::RETRYABLE_WRITE) {
+            let done = State::Done(answer.clone());
+            self.journal.set(insert.write.as_ref(), done);
+        }
+        Ok(Reply::document(&request.frame, &answer))
+    }
+
+    fn outcome(&self, told: Told, request: &Request) -> Outcome {
+        match told {
+            Told::Answer(body) => Ok(Reply::document(&request.frame, &body)),
+            Told::Failed(failure) => Err(failure),
+            Told::Alone => Err(Failure::lost("the write was to go alone")),
+        }
+    }
+
+    /// Those of a group who leave now.
+    fn leaving(&self, key: &[u8]) -> Vec<Member> {
+        let (mut documents, mut size) = (self.max_documents, self.max_size);
+        if let Some(abilities) = self.facts.last() {
+            documents = documents.min(abilities.max_documents);
+            size = size.min(abilities.max_size);
+        }
+        self.groups.next(key, documents, size)
+    }
+}
+
+/// A client's place in a queue. Dropped, the client has gone, and its write with it unless it is
+/// under way already.
+struct Place<'a> {
+    shared: &'a Arc<Shared>,
+    key: Box<[u8]>,
+    write: Option<WriteId>,
+    ticket: Arc<Ticket>,
+}
+
+impl Place<'_> {
+    async fn wait(self, request: &mut Request, next: Next<'_>) -> Outcome {
+        let until = Instant::now() + self.shared.max_wait;
+        let told = match timeout_at(until, self.ticket.told()).await {
+            Ok(told) => told,
+            Err(_) if self.leave() => {
+                return self.shared.alone(Alone::WaitedLong, request, next).await;
+            }
+            Err(_) => self.ticket.told().await,
+        };
+        if matches!(told, Told::Alone) {
+            return self.shared.alone(Alone::Refused, request, next).await;
+        }
+        request.trail.note(Decision::Batched);
+        self.shared.outcome(told, request)
+    }
+
+    /// Whether the write was still in the queue, and is no longer.
+    fn leave(&self) -> bool {
+        let Some(member) = self.shared.groups.leave(&self.key, &self.ticket) else {
+            return false;
+        };
+        self.shared.journal.set(self.write.as_ref(), State::Alone);
+        member.ticket.tell(Told::Alone);
+        true
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if !self.ticket.is_told() && self.leave() {
+            self.shared.journal.forget(self.write.as_ref());
+        }
+    }
+}
+
+/// The server's own answer to a retry that comes too late.
+fn too_old(request: &Request, number: i64, newer: i64) -> Reply {
+    let what = format!(
+        "retryable write with txnNumber {number} is prohibited because a newer one, with txnNumber {newer}, has \
+         already started on this session"
+    );
+    let error = ErrorReply::new(TRANSACTION_TOO_OLD, what);
+    Reply::document(&request.frame, &error.document())
+}
+
+const TRANSACTION_TOO_OLD: (i32, &str) = (225, "TransactionTooOld");
+
+/// `maxTimeMS` ran out.
+const MAX_TIME_MS_EXPIRED: i32 = 50;
