@@ -7,7 +7,6 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Config;
-use crate::pipeline::Pipeline;
 use crate::pipeline::{Horizon, Pipeline};
 use crate::stages::batch::Batch;
 use crate::stages::cache::Cache;
