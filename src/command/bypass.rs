@@ -40,6 +40,8 @@ pub enum Bypass {
     Blind,
     /// An answer is there, but isn't known to be as late as `afterClusterTime`.
     TooEarly,
+    /// A rule of the configuration.
+    Rule,
     /// Reads of this shape haven't paid for their place.
     NotWorthIt,
 }
@@ -68,6 +70,7 @@ impl Bypass {
         Bypass::PipelineStage,
         Bypass::Blind,
         Bypass::TooEarly,
+        Bypass::Rule,
         Bypass::NotWorthIt,
     ];
 
@@ -92,6 +95,7 @@ impl Bypass {
             Bypass::PipelineStage => "pipeline_stage",
             Bypass::Blind => "blind",
             Bypass::TooEarly => "too_early",
+            Bypass::Rule => "rule",
             Bypass::NotWorthIt => "not_worth_it",
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::cache_rule::CacheRule;
 use super::value::{self, ByteSize, NamespacePattern};
 
 /// `[cache]`: size of the cache and how far it trusts that it sees every write.
@@ -35,6 +36,8 @@ pub struct Cache {
     pub shadow_share: f64,
     /// Namespaces that are never cached.
     pub bypass_namespaces: Vec<NamespacePattern>,
+    /// What is different for some reads; of the rules that fit one, the first counts.
+    pub rules: Vec<CacheRule>,
 }
 
 impl Default for Cache {
@@ -50,6 +53,7 @@ impl Default for Cache {
             quarantine: Duration::from_secs(90),
             shadow_share: 0.001,
             bypass_namespaces: Vec::new(),
+            rules: Vec::new(),
         }
     }
 }

@@ -330,6 +330,22 @@ fn cache(config: &Config, found: &mut Findings) {
             "use \"100ms\" or longer; \"1s\" suits most",
         );
     }
+    if !(0.0..=1.0).contains(&cache.shadow_share) {
+        found.add(
+            &["cache.shadow_share"],
+            format!("{} is not a share", cache.shadow_share),
+            "use a number from 0 (no hit is compared) to 1 (all are)",
+        );
+    }
+    for (n, rule) in (1..).zip(&cache.rules) {
+        if rule.cache.is_none() && rule.ttl.is_none() && rule.max_entry.is_none() {
+            found.add(
+                &["cache.rules"],
+                format!("rule {n} ({}) changes nothing", rule.namespace),
+                "give it cache = false, a ttl or a max_entry",
+            );
+        }
+    }
     // Under watch too: it's what remains where there can't be one.
     if cache.external_writes != ExternalWrites::None && cache.ttl.is_zero() {
         found.add(

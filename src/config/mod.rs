@@ -11,6 +11,7 @@
 pub mod admin;
 pub mod batch;
 pub mod cache;
+mod cache_rule;
 mod check;
 mod load;
 pub mod log;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use admin::Admin;
 pub use batch::Batch;
 pub use cache::{Cache, ExternalWrites};
+pub use cache_rule::{CacheRule, CachedCommand};
 pub use log::{Log, LogFormat};
 pub use mistake::{ConfigErrors, Mistake};
 pub use server::{Posture, Server, ServerTls, ServerTlsMode};

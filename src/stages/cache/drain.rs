@@ -4,17 +4,14 @@
 //! The answer need not be of one moment: it is stored if it outlives every write that was in
 //! flight from the first batch to the last, and then it is right at the end of that time.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::entry::batch;
-use super::flight::Flight;
-use super::worth::Shape;
-use crate::command::{Kind, ReplyView};
+use super::fill::Fill;
+use crate::command::ReplyView;
 use crate::wire::build::DocBuf;
 use crate::wire::doc;
 
@@ -26,42 +23,25 @@ pub(super) struct Drains {
 
 /// One of them.
 pub(super) struct Drain {
-    pub key: Box<[u8]>,
-    pub kind: Kind,
-    pub principal: u64,
-    pub flight: Arc<Flight>,
-    pub shape: Arc<Shape>,
-    pub asked: Instant,
+    pub fill: Fill,
     batches: Vec<Bytes>,
     bytes: usize,
     used: Instant,
 }
 
 impl Drain {
-    pub fn new(
-        key: Box<[u8]>,
-        kind: Kind,
-        principal: u64,
-        flight: Arc<Flight>,
-        shape: Arc<Shape>,
-        asked: Instant,
-    ) -> Drain {
+    pub fn new(fill: Fill) -> Drain {
         Drain {
-            key,
-            kind,
-            principal,
-            flight,
-            shape,
-            asked,
+            used: fill.asked,
+            fill,
             batches: Vec::new(),
             bytes: 0,
-            used: asked,
         }
     }
 
     /// Adds a reply's batch. `Some`: that was the last one, and this is the whole reply.
     /// `Err`: it can't be stored.
-    pub fn add(&mut self, reply: &[u8], most: usize) -> Result<Option<Vec<u8>>, ()> {
+    pub fn add(&mut self, reply: &[u8]) -> Result<Option<Vec<u8>>, ()> {
         let name = if self.batches.is_empty() {
             "firstBatch"
         } else {
@@ -73,7 +53,7 @@ impl Drain {
             .ok_or(())?;
         self.bytes += more.len();
         self.used = Instant::now();
-        if self.bytes > most {
+        if self.bytes > self.fill.terms.max_entry {
             return Err(());
         }
         self.batches.push(Bytes::copy_from_slice(more));
@@ -125,7 +105,7 @@ impl Drains {
         }
         let (_, drain) = self
             .open
-            .remove_if(&cursor, |_, d| d.principal == principal)?;
+            .remove_if(&cursor, |_, d| d.fill.principal == principal)?;
         Some(drain)
     }
 

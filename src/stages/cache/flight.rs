@@ -52,8 +52,7 @@ impl Flights {
 
     /// Leads a flight that others may join, if `open`. One that couldn't be joined goes on
     /// without its place in the table.
-    pub fn lead(&self, key: &[u8], flight: Flight, open: bool) -> Lead<'_> {
-        let flight = Arc::new(flight);
+    pub fn lead(&self, key: &[u8], flight: Arc<Flight>, open: bool) -> Lead<'_> {
         if open {
             self.in_air.insert(key.into(), Arc::clone(&flight));
         }
@@ -98,10 +97,6 @@ pub(super) struct Lead<'a> {
 }
 
 impl Lead<'_> {
-    pub fn flight(&self) -> &Arc<Flight> {
-        &self.flight
-    }
-
     /// Ends the flight.
     pub fn land(self, landing: Landing) {
         self.end(landing);

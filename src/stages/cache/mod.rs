@@ -8,6 +8,8 @@
 //!
 //! - `entry`, `store`: what is kept, and where
 //! - `facts`: what a name means
+//! - `rules`: what the configuration says
+//! - `fill`: from a read that missed to an entry
 //! - `flight`: one read for several who ask the same
 //! - `cursors`, `drain`: results of several batches, out of the cache and into it
 //! - `worth`: which shapes pay for their place
@@ -17,7 +19,9 @@ mod cursors;
 mod drain;
 mod entry;
 mod facts;
+mod fill;
 mod flight;
+mod rules;
 mod shadow;
 mod stats;
 mod store;
@@ -26,24 +30,22 @@ mod tests;
 mod worth;
 
 use std::cell::RefCell;
-use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
-use bytes::Bytes;
-use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use self::cursors::{Cursors, killed_reply};
 use self::drain::{Drain, Drains};
-use self::entry::{Entry, batch};
-use self::facts::{CollectionKind, Facts};
-use self::flight::{Flight, Flights, Landing, Lead};
+use self::entry::Entry;
+use self::facts::Facts;
+use self::fill::Fill;
+use self::flight::{Flights, Landing, Lead};
 use self::shadow::Shadow;
 pub use self::stats::CacheStats;
 use self::store::Store;
-use self::worth::{Shape, Worth};
+use self::worth::Worth;
 use crate::command::{
     Bypass, ErrorReply, KEY_COMMAND, Kind, ReadPlan, ReplyView, Sources, Wish, canonical,
     check_read, codes, without_cluster_time,
@@ -69,7 +71,6 @@ pub struct Cache {
     shadow: Shadow,
     stats: CacheStats,
     config: config::Cache,
-    max_entry: usize,
     /// Ended answers that are to be dropped.
     ended: Mutex<Vec<Arc<dyn Tied>>>,
 }
@@ -89,7 +90,6 @@ impl Cache {
             shadow: Shadow::new(config.shadow_share),
             stats: CacheStats::default(),
             config: config.clone(),
-            max_entry: usize::try_from(config.max_entry.as_u64()).unwrap_or(usize::MAX),
             ended: Mutex::default(),
         }
     }
@@ -181,131 +181,6 @@ impl Cache {
         self.cursors.first(request, entry, size)
     }
 
-    /// Whether the answer may be stored, and from when on.
-    async fn window(
-        &self,
-        request: &Request,
-        key: &[u8],
-        next: Next<'_>,
-    ) -> Result<(Window, Arc<Shape>), Bypass> {
-        let command = &request.command;
-        let sources = check_read(command)?;
-        let db = command.db();
-        let collection = command.collection().ok_or(Bypass::Namespace)?;
-        let patterns = &self.config.bypass_namespaces;
-        if patterns.iter().any(|p| p.matches(db, collection)) {
-            return Err(Bypass::Namespace);
-        }
-        let plan = ReadPlan::of(key.get(KEY_COMMAND..).unwrap_or_default());
-        let shape = plan.as_ref().map(ReadPlan::shape);
-        let hash = FixedState::default().hash_one((db, collection, command.kind, shape));
-        let shape = self.worth.shape(hash);
-        if !shape.pays(self.store.is_full()) {
-            return Err(Bypass::NotWorthIt);
-        }
-        let kind = self.facts.kind_of(request, &self.fences, next).await;
-        let reads = match (kind, sources) {
-            (None, _) => return Err(Bypass::UnknownCollection),
-            (Some(CollectionKind::View), _) | (_, Sources::Database) => Reads::View { db },
-            (Some(CollectionKind::Plain), Sources::Own) if plan.is_some() => {
-                Reads::Documents { db, collection }
-            }
-            (Some(_), Sources::Own) => Reads::Collection { db, collection },
-        };
-        let window = self.fences.open_window(reads, plan);
-        Ok((window.ok_or(Bypass::Fenced)?, shape))
-    }
-
-    /// An entry of an answer, if it can be one.
-    fn draft(
-        &self,
-        key: Box<[u8]>,
-        kind: Kind,
-        flight: &Flight,
-        shape: &Arc<Shape>,
-        asked: Instant,
-        body: &[u8],
-    ) -> Result<Arc<Entry>, Bypass> {
-        if body.len() > self.max_entry {
-            return Err(Bypass::TooLarge);
-        }
-        let view = ReplyView::read(body);
-        if !view.ok || view.partial || view.write_errors {
-            return Err(Bypass::NotOk);
-        }
-        let documents = match (kind, view.cursor_id) {
-            (Kind::Count | Kind::Distinct, None) => 0,
-            (Kind::Find | Kind::Aggregate, Some(0)) => {
-                let batch = batch(body, "firstBatch").ok_or(Bypass::NotOk)?;
-                doc::elements(batch).count()
-            }
-            (Kind::Find | Kind::Aggregate, Some(_)) => return Err(Bypass::OpenCursor),
-            _ => return Err(Bypass::NotOk),
-        };
-        let kept = if view.has_cluster_time {
-            without_cluster_time(body)
-        } else {
-            Bytes::copy_from_slice(body)
-        };
-        Ok(Arc::new(Entry {
-            expires: self.expiry(&key),
-            key,
-            kind,
-            reply: build::op_msg(0, 0, 0, &kept),
-            documents,
-            after: flight.after,
-            asked,
-            tie: flight.window.tie(),
-            shape: Arc::clone(shape),
-            hits: AtomicU32::new(0),
-            weight: AtomicU32::new(0),
-        }))
-    }
-
-    /// When an entry that is stored now ends by itself.
-    fn expiry(&self, key: &[u8]) -> Option<Instant> {
-        let external = match self.config.external_writes {
-            config::ExternalWrites::None => None,
-            _ if self.watches() => None,
-            _ => Some(self.config.ttl),
-        };
-        let has_principal = key
-            .get(..KEY_COMMAND)
-            .is_some_and(|id| id.iter().any(|&b| b != 0));
-        let rights = has_principal.then_some(self.config.principal_ttl);
-        let lives = [external, rights].into_iter().flatten().min()?;
-        Instant::now().checked_add(lives)
-    }
-
-    /// Stores an entry, if nothing forbids it.
-    fn store(&self, entry: &Arc<Entry>, window: &Window) -> Result<(), Bypass> {
-        let tied: Arc<dyn Tied> = entry.clone();
-        if !window.admit(&tied) {
-            return Err(Bypass::Raced);
-        }
-        self.store.insert(entry);
-        if !self.fences.holds(&entry.tie) {
-            // It may have been ended before it was in the store.
-            self.store.remove(&tied);
-        }
-        self.bury(SOME);
-        Ok(())
-    }
-
-    /// Drops up to `most` of the entries that writes have ended.
-    fn bury(&self, most: usize) {
-        let Some(mut ended) = self.ended.try_lock() else {
-            return;
-        };
-        if ended.is_empty() {
-            *ended = self.fences.take_ended();
-        }
-        let from = ended.len().saturating_sub(most);
-        for dead in ended.drain(from..) {
-            self.store.remove(&dead);
-        }
-    }
-
     async fn read(&self, request: &mut Request, next: Next<'_>) -> Outcome {
         let mut joins = 0;
         let mut leads = true;
@@ -352,16 +227,16 @@ impl Cache {
         };
         self.stats.miss();
         request.trail.note(Decision::Miss);
-        let (window, shape) = match self.window(request, &key, next).await {
-            Ok(open) => open,
+        match self.fill(request, &key, wish, next).await {
+            Ok(fill) => {
+                let lead = self.flights.lead(&key, Arc::clone(&fill.flight), leads);
+                self.fly(request, next, lead, fill).await
+            }
             Err(why) => {
                 self.bypass(request, why);
-                return next.run(request).await;
+                next.run(request).await
             }
-        };
-        let flight = Flight::new(window, wish.after.unwrap_or(0));
-        let lead = self.flights.lead(&key, flight, leads);
-        self.fly(request, next, key, lead, &shape).await
+        }
     }
 
     /// Reads, and lets others have the answer.
@@ -369,11 +244,9 @@ impl Cache {
         &self,
         request: &mut Request,
         next: Next<'_>,
-        key: Box<[u8]>,
         lead: Lead<'_>,
-        shape: &Arc<Shape>,
+        fill: Fill,
     ) -> Outcome {
-        let asked = Instant::now();
         let reply = match next.run(request).await {
             Ok(reply) => reply,
             Err(failure) => {
@@ -381,18 +254,13 @@ impl Cache {
                 return Err(failure);
             }
         };
-        shape.took(asked.elapsed());
-        let kind = request.command.kind;
-        let flight = Arc::clone(lead.flight());
-        let entry = self.draft(key.clone(), kind, &flight, shape, asked, reply.body());
-        let stored = entry
-            .as_ref()
-            .map_err(|why| *why)
-            .and_then(|e| self.store(e, &flight.window));
-        match entry {
-            Ok(entry) => lead.land(Landing::Answer(entry)),
-            Err(_) => lead.land(Landing::Released),
-        }
+        fill.shape.took(fill.asked.elapsed());
+        let entry = self.draft(&fill, reply.body());
+        let stored = match &entry {
+            Ok(entry) => self.store(entry, &fill),
+            Err(why) => Err(*why),
+        };
+        lead.land(entry.map_or(Landing::Released, Landing::Answer));
         match stored {
             Ok(()) => {
                 self.stats.stored();
@@ -403,31 +271,18 @@ impl Cache {
         if stored == Err(Bypass::OpenCursor)
             && let Some(cursor) = ReplyView::read(reply.body()).cursor_id
         {
-            let principal = request.principal.id;
-            let drain = Drain::new(key, kind, principal, flight, Arc::clone(shape), asked);
-            self.drain(drain, cursor, reply.body());
+            self.drain(Drain::new(fill), cursor, reply.body());
         }
         Ok(reply)
     }
 
     /// Adds a batch to an answer of several, and stores it if that was the last one.
     fn drain(&self, mut drain: Drain, cursor: i64, reply: &[u8]) {
-        match drain.add(reply, self.max_entry) {
+        match drain.add(reply) {
             Ok(None) => self.drains.put(cursor, drain),
             Ok(Some(whole)) => {
-                let Drain {
-                    key,
-                    kind,
-                    flight,
-                    shape,
-                    asked,
-                    ..
-                } = drain;
-                let entry = self.draft(key, kind, &flight, &shape, asked, &whole);
-                if entry
-                    .and_then(|entry| self.store(&entry, &flight.window))
-                    .is_ok()
-                {
+                let entry = self.draft(&drain.fill, &whole);
+                if entry.is_ok_and(|entry| self.store(&entry, &drain.fill).is_ok()) {
                     self.stats.stored();
                 }
             }
@@ -519,9 +374,6 @@ enum Found {
     Miss(Box<[u8]>, Wish),
     Pass(Bypass),
 }
-
-/// Ended entries dropped whenever one is stored.
-const SOME: usize = 64;
 
 /// Flights that a read joins before it goes itself.
 const MOST_JOINS: usize = 8;

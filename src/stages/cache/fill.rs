@@ -1,0 +1,160 @@
+//! From a read that missed to an entry of the cache.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+use tokio::time::Instant;
+
+use super::entry::{Entry, batch};
+use super::facts::CollectionKind;
+use super::flight::Flight;
+use super::rules::{self, Terms};
+use super::worth::Shape;
+use super::{Cache, Wish};
+use crate::command::{
+    Bypass, KEY_COMMAND, Kind, ReadPlan, ReplyView, Sources, check_read, without_cluster_time,
+};
+use crate::config::ExternalWrites;
+use crate::pipeline::{Next, Reads, Request, Tied};
+use crate::wire::build;
+use crate::wire::doc;
+
+/// A read whose answer may be stored.
+pub(super) struct Fill {
+    pub key: Box<[u8]>,
+    pub kind: Kind,
+    pub principal: u64,
+    pub flight: Arc<Flight>,
+    pub shape: Arc<Shape>,
+    pub terms: Terms,
+    pub asked: Instant,
+}
+
+impl Cache {
+    /// Whether the answer may be stored, and from when on.
+    pub(super) async fn fill(
+        &self,
+        request: &Request,
+        key: &[u8],
+        wish: Wish,
+        next: Next<'_>,
+    ) -> Result<Fill, Bypass> {
+        let command = &request.command;
+        let sources = check_read(command)?;
+        let terms = rules::terms(&self.config, command)?;
+        let db = command.db();
+        let collection = command.collection().ok_or(Bypass::Namespace)?;
+        let plan = ReadPlan::of(key.get(KEY_COMMAND..).unwrap_or_default());
+        let shape = plan.as_ref().map(ReadPlan::shape);
+        let hash = FixedState::default().hash_one((db, collection, command.kind, shape));
+        let shape = self.worth.shape(hash);
+        if !shape.pays(self.store.is_full()) {
+            return Err(Bypass::NotWorthIt);
+        }
+        let kind = self.facts.kind_of(request, &self.fences, next).await;
+        let reads = match (kind, sources) {
+            (None, _) => return Err(Bypass::UnknownCollection),
+            (Some(CollectionKind::View), _) | (_, Sources::Database) => Reads::View { db },
+            (Some(CollectionKind::Plain), Sources::Own) if plan.is_some() => {
+                Reads::Documents { db, collection }
+            }
+            (Some(_), Sources::Own) => Reads::Collection { db, collection },
+        };
+        let window = self.fences.open_window(reads, plan).ok_or(Bypass::Fenced)?;
+        Ok(Fill {
+            key: key.into(),
+            kind: command.kind,
+            principal: request.principal.id,
+            flight: Arc::new(Flight::new(window, wish.after.unwrap_or(0))),
+            shape,
+            terms,
+            asked: Instant::now(),
+        })
+    }
+
+    /// An entry of an answer, if it can be one.
+    pub(super) fn draft(&self, fill: &Fill, body: &[u8]) -> Result<Arc<Entry>, Bypass> {
+        if body.len() > fill.terms.max_entry {
+            return Err(Bypass::TooLarge);
+        }
+        let view = ReplyView::read(body);
+        if !view.ok || view.partial || view.write_errors {
+            return Err(Bypass::NotOk);
+        }
+        let documents = match (fill.kind, view.cursor_id) {
+            (Kind::Count | Kind::Distinct, None) => 0,
+            (Kind::Find | Kind::Aggregate, Some(0)) => {
+                let batch = batch(body, "firstBatch").ok_or(Bypass::NotOk)?;
+                doc::elements(batch).count()
+            }
+            (Kind::Find | Kind::Aggregate, Some(_)) => return Err(Bypass::OpenCursor),
+            _ => return Err(Bypass::NotOk),
+        };
+        let kept = if view.has_cluster_time {
+            without_cluster_time(body)
+        } else {
+            Bytes::copy_from_slice(body)
+        };
+        Ok(Arc::new(Entry {
+            key: fill.key.clone(),
+            kind: fill.kind,
+            reply: build::op_msg(0, 0, 0, &kept),
+            documents,
+            after: fill.flight.after,
+            asked: fill.asked,
+            expires: self.expiry(fill),
+            tie: fill.flight.window.tie(),
+            shape: Arc::clone(&fill.shape),
+            hits: AtomicU32::new(0),
+            weight: AtomicU32::new(0),
+        }))
+    }
+
+    /// When an entry that is stored now ends by itself: by how writes around the proxy are handled,
+    /// by how long a user's rights are believed, and by its own rule.
+    fn expiry(&self, fill: &Fill) -> Option<Instant> {
+        let external = match self.config.external_writes {
+            ExternalWrites::None => None,
+            _ if self.watches() => None,
+            _ => Some(self.config.ttl),
+        };
+        let rights = (fill.principal != 0).then_some(self.config.principal_ttl);
+        let lives = [external, rights, fill.terms.ttl];
+        fill.asked.checked_add(lives.into_iter().flatten().min()?)
+    }
+
+    /// Stores an entry, if nothing forbids it.
+    pub(super) fn store(&self, entry: &Arc<Entry>, fill: &Fill) -> Result<(), Bypass> {
+        let tied: Arc<dyn Tied> = entry.clone();
+        if !fill.flight.window.admit(&tied) {
+            return Err(Bypass::Raced);
+        }
+        self.store.insert(entry);
+        if !self.fences.holds(&entry.tie) {
+            // It may have been ended before it was in the store.
+            self.store.remove(&tied);
+        }
+        self.bury(SOME);
+        Ok(())
+    }
+
+    /// Drops up to `most` of the entries that writes have ended.
+    pub(super) fn bury(&self, most: usize) {
+        let Some(mut ended) = self.ended.try_lock() else {
+            return;
+        };
+        if ended.is_empty() {
+            *ended = self.fences.take_ended();
+        }
+        let from = ended.len().saturating_sub(most);
+        for dead in ended.drain(from..) {
+            self.store.remove(&dead);
+        }
+    }
+}
+
+/// Ended entries dropped whenever one is stored.
+const SOME: usize = 64;
