@@ -129,6 +129,24 @@ impl Collector for Numbers {
                 "Answers put into memory.",
                 stats.stores(),
             )?;
+            counter(
+                &mut out,
+                "cache_joins",
+                "Reads answered by another's read of the same.",
+                stats.joins(),
+            )?;
+            counter(
+                &mut out,
+                "cache_shadow_compared",
+                "Answers from memory compared with the server's own.",
+                stats.compares(),
+            )?;
+            counter(
+                &mut out,
+                "cache_shadow_mismatches",
+                "Of these, answers that the server wouldn't have given.",
+                stats.mismatches(),
+            )?;
             gauge(
                 &mut out,
                 "cache_entries",

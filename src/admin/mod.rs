@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -20,7 +21,7 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
 pub use self::status::status;
-use crate::config::{HostPort, Token};
+use crate::config::{HostPort, NamespacePattern, Token};
 use crate::server::Shared;
 
 /// The admin listener of a running proxy.
@@ -182,7 +183,15 @@ async fn api_config(State(door): State<Door>) -> Response {
     }
 }
 
-async fn flush(State(door): State<Door>, headers: HeaderMap) -> Response {
+/// What to flush.
+#[derive(Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Flush {
+    /// `db.collection` or `db.*`; absent: everything.
+    namespace: Option<NamespacePattern>,
+}
+
+async fn flush(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> Response {
     let kind = headers
         .get(header::CONTENT_TYPE)
         .and_then(|v| v.to_str().ok())
@@ -194,16 +203,28 @@ async fn flush(State(door): State<Door>, headers: HeaderMap) -> Response {
         )
             .into_response();
     }
-    let entries = match &door.shared.cache {
-        Some(cache) => {
-            let entries = cache.entries();
-            cache.flush();
-            entries
-        }
-        None => 0,
+    let wanted = match body.is_empty() {
+        true => Ok(Flush::default()),
+        false => serde_json::from_slice::<Flush>(&body),
     };
-    tracing::info!(target: "petiole::admin", entries, "cache flushed");
-    axum::Json(serde_json::json!({ "flushed": entries })).into_response()
+    let wanted = match wanted {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            let hint = format!("{error}; send {{}} or {{\"namespace\": \"db.collection\"}}\n");
+            return (StatusCode::BAD_REQUEST, hint).into_response();
+        }
+    };
+    let flushed = door.shared.cache.as_ref().map_or(0, |cache| {
+        let entries = cache.entries();
+        match &wanted.namespace {
+            Some(namespace) => cache.flush_namespace(namespace),
+            None => cache.flush(),
+        }
+        entries.saturating_sub(cache.entries())
+    });
+    let namespace = wanted.namespace.map(|n| n.to_string());
+    tracing::info!(target: "petiole::admin", flushed, namespace, "cache flushed");
+    axum::Json(serde_json::json!({ "flushed": flushed })).into_response()
 }
 
 #[cfg(test)]

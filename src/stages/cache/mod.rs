@@ -47,14 +47,12 @@ pub use self::stats::CacheStats;
 use self::store::Store;
 use self::worth::Worth;
 use crate::command::{
-    Bypass, ErrorReply, KEY_COMMAND, Kind, ReadPlan, ReplyView, Sources, Wish, canonical,
-    check_read, codes, without_cluster_time,
+    Bypass, Effect, ErrorReply, Footprint, Kind, Namespace, ReplyView, Wish, canonical, codes,
 };
 use crate::config;
 use crate::pipeline::{
-    BoxFuture, Decision, Fences, Horizon, Next, Outcome, Reads, Reply, Request, Stage, Tied, Window,
+    BoxFuture, Decision, Fences, Horizon, Next, Outcome, Reply, Request, Stage, Tied,
 };
-use crate::wire::build;
 use crate::wire::doc;
 use crate::wire::frame::Frame;
 
@@ -123,6 +121,17 @@ impl Cache {
     pub fn flush(&self) {
         self.fences.flush(false);
         self.store.clear();
+    }
+
+    /// Voids what is cached of a collection, or of a whole database.
+    pub fn flush_namespace(&self, namespace: &config::NamespacePattern) {
+        let db = namespace.database.clone();
+        let on = match &namespace.collection {
+            Some(collection) => Footprint::Namespaces(vec![Namespace::new(&db, collection)]),
+            None => Footprint::Databases(vec![db]),
+        };
+        self.fences.begin(&on).settle(Effect::Changed);
+        self.sweep();
     }
 
     /// Serves a request from memory, or says what to do instead.

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 use super::entry::{Entry, batch};
 use super::{Cache, Wish};
-use crate::command::{Effect, Footprint, Kind, Namespace, ReplyView};
+use crate::command::{Kind, ReplyView};
+use crate::config::NamespacePattern;
 use crate::pipeline::{Decision, Next, Outcome, Request, Tied};
 use crate::wire::doc;
 
@@ -110,8 +111,10 @@ impl Cache {
             external_writes = ?self.config.external_writes,
             "a cached answer differs from the server's: its namespace is flushed (with external_writes ttl or none, another writer may be the cause; otherwise please report it)"
         );
-        let on = Footprint::Namespaces(vec![Namespace::new(db, collection)]);
-        self.fences.begin(&on).settle(Effect::Changed);
+        self.flush_namespace(&NamespacePattern {
+            database: db.to_owned(),
+            collection: Some(collection.to_owned()),
+        });
     }
 }
 
