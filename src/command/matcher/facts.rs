@@ -3,7 +3,7 @@
 
 use super::super::path::{Paths, is_numeric};
 use super::super::value::{Strings, Tri, ValueKey, may_equal_a_key};
-use super::operators::{PATHLESS, has_operators};
+use super::operators::{PATHLESS, has_operators, may_be_a_reference};
 use super::walk::Leaf;
 use super::{MAX_DEPTH, Matcher, Scope};
 use crate::wire::doc::{Element, elements};
@@ -134,7 +134,7 @@ fn equality(conjunct: &Element<'_>, strings: Strings, found: &mut Vec<Equality>)
     let Some(operators) = conjunct.as_document() else {
         return push(one(conjunct));
     };
-    if !has_operators(operators) {
+    if !has_operators(operators) || may_be_a_reference(operators) {
         return;
     }
     for operator in elements(operators).map_while(Result::ok) {

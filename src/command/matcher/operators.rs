@@ -26,11 +26,7 @@ impl Matcher {
     }
 
     fn operators(&self, on: Subject<'_, '_>, operators: &[u8], depth: u32) -> Tri {
-        if depth > MAX_DEPTH
-            || ["$ref", "$id", "$db"]
-                .iter()
-                .any(|k| find(operators, k).is_some())
-        {
+        if depth > MAX_DEPTH || may_be_a_reference(operators) {
             return Tri::Unknown;
         }
         all(elements(operators).map(|operator| match operator {
@@ -296,11 +292,16 @@ fn is_of_type(found: Option<Element<'_>>, wanted: &Element<'_>) -> Tri {
     }
 }
 
-/// True if the server reads the document as operators; those that may be references to other
-/// documents are sorted out by [`Matcher::operators`].
+/// True if the server reads the document as operators, unless it [`may_be_a_reference`].
 pub(super) fn has_operators(document: &[u8]) -> bool {
     let first = elements(document).next();
     first.is_some_and(|first| first.is_ok_and(|first| first.key.starts_with('$')))
+}
+
+/// True if the document may be a reference to another document, which is a value.
+pub(super) fn may_be_a_reference(document: &[u8]) -> bool {
+    let mut fields = elements(document).map_while(Result::ok);
+    fields.any(|field| matches!(field.key, "$ref" | "$id" | "$db"))
 }
 
 /// The element of a document that has exactly one.

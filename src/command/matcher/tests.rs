@@ -270,6 +270,7 @@ fn equalities_are_those_no_match_can_do_without() {
         doc! {"a.0": 1},
         doc! {"a": regex("x", "")},
         doc! {"a": {"b": 1}},
+        doc! {"a": {"$eq": 1, "$ref": "c", "$id": 1}},
     ] {
         assert_eq!(of(none.clone()), [], "{none}");
     }

@@ -3,3 +3,4 @@
 mod matcher;
 mod random;
 mod survival;
+mod values;
