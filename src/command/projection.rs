@@ -189,3 +189,89 @@ fn sorted(mut list: Vec<String>) -> Vec<String> {
     list.dedup();
     list
 }
+
+#[cfg(test)]
+mod tests {
+    use bson::{Document, doc};
+
+    use super::*;
+
+    fn of(projection: Document) -> Projection {
+        Projection::of(&projection.to_vec().unwrap())
+    }
+
+    fn fields(list: &[&str]) -> Vec<String> {
+        list.iter().map(|&f| f.to_owned()).collect()
+    }
+
+    #[test]
+    fn whole_fields_are_included_or_excluded() {
+        let ab = of(doc! {"b": 1, "a": true});
+        assert_eq!(ab.depends, Fields::Only(fields(&["_id", "a", "b"])));
+        assert_eq!(ab.whole, ab.depends);
+        assert_eq!(
+            of(doc! {"a": 1, "_id": 0}).whole,
+            Fields::Only(fields(&["a"]))
+        );
+        assert_eq!(of(doc! {"_id": 1}).whole, Fields::Only(fields(&["_id"])));
+        assert_eq!(of(doc! {"a": 0}).whole, Fields::Except(fields(&["a"])));
+        assert_eq!(
+            of(doc! {"a": 0, "_id": 1}).whole,
+            Fields::Except(fields(&["a"]))
+        );
+        assert_eq!(of(doc! {"_id": 0}).whole, Fields::Except(fields(&["_id"])));
+        assert_eq!(of(doc! {}), Projection::everything());
+    }
+
+    #[test]
+    fn parts_are_depended_on_but_not_whole() {
+        let included = of(doc! {"a": 1, "b.c": 1});
+        assert_eq!(included.depends, Fields::Only(fields(&["_id", "a", "b"])));
+        assert_eq!(included.whole, Fields::Only(fields(&["_id", "a"])));
+        let excluded = of(doc! {"a": 0, "b.c": 0});
+        assert_eq!(excluded.depends, Fields::Except(fields(&["a"])));
+        assert_eq!(excluded.whole, Fields::Except(fields(&["a", "b"])));
+        let result = doc! {"_id": 1, "a": 2, "b": {"c": 3}}.to_vec().unwrap();
+        assert_eq!(
+            &*included.known(&result),
+            doc! {"_id": 1, "a": 2}.to_vec().unwrap()
+        );
+    }
+
+    #[test]
+    fn odd_forms_depend_on_anything_and_leave_only_the_id_whole() {
+        for odd in [
+            doc! {"a": "$b"},
+            doc! {"a": {"$slice": 1}},
+            doc! {"a": {"b": 1}},
+            doc! {"a.$": 1},
+            doc! {"a": 1, "b": 0},
+            doc! {"a": null},
+        ] {
+            let projection = of(odd.clone());
+            assert_eq!(projection.depends, Fields::all(), "{odd}");
+            assert_eq!(projection.whole, Fields::Only(fields(&["_id"])), "{odd}");
+        }
+        for odd in [
+            doc! {"_id": "$a"},
+            doc! {"_id.x": "$a"},
+            doc! {"_id": 0, "a": {"$slice": 1}},
+        ] {
+            assert_eq!(of(odd.clone()).whole, Fields::none(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_result_tells_what_it_holds_whole() {
+        let paths = |list: &[&str]| {
+            let mut paths = Paths::none();
+            list.iter().for_each(|path| paths.insert(path));
+            paths
+        };
+        let projection = of(doc! {"a": 1, "b.c": 1});
+        assert!(projection.tells(&paths(&["a.x", "_id"])));
+        assert!(!projection.tells(&paths(&["a", "b.c"])));
+        assert!(!projection.tells(&Paths::all()));
+        assert!(Projection::everything().tells(&Paths::all()));
+    }
+}

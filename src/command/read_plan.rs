@@ -205,3 +205,97 @@ fn order(sort: Option<&[u8]>) -> Paths {
     }
     paths
 }
+
+#[cfg(test)]
+mod tests {
+    use bson::{Document, doc};
+
+    use super::*;
+
+    fn plan(read: Document) -> Option<ReadPlan> {
+        ReadPlan::of(&read.to_vec().unwrap())
+    }
+
+    #[test]
+    fn reads_that_differ_in_values_share_their_shape() {
+        let find = |a: i32, limit: i32| {
+            doc! {"find": "c", "filter": {"a": a, "b": {"$gt": a}}, "sort": {"x": a}, "limit": limit}
+        };
+        let (one, two) = (plan(find(1, 5)).unwrap(), plan(find(-1, 6)).unwrap());
+        assert_eq!(one.shape(), two.shape());
+        assert_ne!(one.anchor(), two.anchor());
+        for other in [
+            doc! {"find": "c", "filter": {"a": 1}, "sort": {"x": 1}},
+            doc! {"find": "c", "filter": {"a": 1, "b": 1}, "sort": {"y": 1}},
+            doc! {"count": "c", "query": {"a": 1, "b": 1}},
+        ] {
+            assert_ne!(one.shape(), plan(other).unwrap().shape());
+        }
+    }
+
+    #[test]
+    fn the_anchor_is_sorted_by_path_and_an_id_is_anchor_enough() {
+        let anchor = |filter: Document| {
+            let plan = plan(doc! {"find": "c", "filter": filter}).unwrap();
+            plan.shape().anchor().to_vec()
+        };
+        assert_eq!(
+            anchor(doc! {"b": 1, "a": {"$in": [1, 2]}, "c": {"$gt": 1}}),
+            ["a", "b"]
+        );
+        assert_eq!(anchor(doc! {"b": 1, "_id": 1}), ["_id"]);
+        assert_eq!(anchor(doc! {}), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_hint_makes_any_path_decide_what_is_found() {
+        for more in [
+            doc! {"hint": "x"},
+            doc! {"min": {"a": 1}},
+            doc! {"max": {"a": 1}},
+        ] {
+            let mut find = doc! {"find": "c"};
+            find.extend(more);
+            assert!(plan(find).unwrap().shape().order.is_all());
+        }
+        let natural = plan(doc! {"find": "c", "sort": {"$natural": 1}}).unwrap();
+        assert!(natural.shape().order.is_all());
+    }
+
+    #[test]
+    fn what_cannot_be_reasoned_about_has_no_plan() {
+        let aggregate =
+            |stage: Document| doc! {"aggregate": "c", "pipeline": [{"$match": {}}, stage]};
+        for read in [
+            doc! {"find": "c", "filter": 5},
+            doc! {"find": "c", "sort": "a"},
+            doc! {"distinct": "c"},
+            doc! {"aggregate": 1, "pipeline": []},
+            doc! {"aggregate": "c"},
+            doc! {"listIndexes": "c"},
+            doc! {},
+            aggregate(doc! {"$lookup": {"from": "d", "as": "x"}}),
+            aggregate(doc! {"$unionWith": "d"}),
+            aggregate(doc! {"$graphLookup": {"from": "d"}}),
+            aggregate(doc! {"$facet": {"x": [{"$match": {}}, {"$lookup": {"from": "d"}}]}}),
+            aggregate(doc! {"$merge": "d"}),
+            aggregate(doc! {"$out": "d"}),
+            aggregate(doc! {"$sample": {"size": 1}}),
+            aggregate(doc! {"$newStage": {}}),
+            aggregate(doc! {}),
+        ] {
+            assert!(plan(read.clone()).is_none(), "{read}");
+        }
+    }
+
+    #[test]
+    fn any_collation_makes_strings_incomparable() {
+        let find = doc! {"find": "c", "filter": {"a": "x"}};
+        assert_eq!(plan(find.clone()).unwrap().strings(), Strings::Simple);
+        let mut collated = find;
+        collated.insert("collation", doc! {"locale": "en"});
+        let collated = plan(collated).unwrap();
+        assert_eq!(collated.strings(), Strings::Collated);
+        assert_eq!(collated.anchor(), []);
+    }
+}

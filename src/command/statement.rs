@@ -189,6 +189,38 @@ impl Statement {
         }
     }
 
+    /// The statement as its reply tells it: with the `_id` of the document that it inserted
+    /// (`None`: it inserted none).
+    #[must_use]
+    pub fn answered(mut self, upserted: Option<&Element<'_>>) -> Statement {
+        let mut with_id = DocBuf::new();
+        if let Some(id) = upserted {
+            with_id.append_value("_id", id.kind, id.value);
+        }
+        let rest: &[u8] = match (&self.inserts, upserted) {
+            (Inserts::Nothing, _) => return self,
+            // A replacement's document may be there without an upsert.
+            (Inserts::Document(_), None) => return self,
+            (_, None) => {
+                self.inserts = Inserts::Nothing;
+                return self;
+            }
+            (Inserts::Document(rest) | Inserts::Seeded(rest), Some(_)) => rest,
+            (Inserts::Anything, Some(_)) => &[],
+        };
+        for field in doc::elements(rest).map_while(Result::ok) {
+            if field.key != "_id" {
+                with_id.append_raw(field.raw);
+            }
+        }
+        let inserted = with_id.finish().into();
+        self.inserts = match self.inserts {
+            Inserts::Document(_) => Inserts::Document(inserted),
+            _ => Inserts::Seeded(inserted),
+        };
+        self
+    }
+
     /// An update that a change event tells of: `changed_paths` by [`modified_path`] from all paths
     /// in `updateDescription` (updated, removed, truncated), `sets` a document of the updated
     /// fields (those that have numeric components, or that are ambiguous, left out).

@@ -254,3 +254,35 @@ fn change_events_select_by_id_alone() {
     let without_id = Statement::landed_delete(&doc! {}.to_vec().unwrap());
     assert_eq!(document(&without_id.selects.unwrap().filter), doc! {});
 }
+
+#[test]
+fn a_reply_tells_whether_an_upsert_inserted() {
+    let id = doc! {"x": 7}.to_vec().unwrap();
+    let id = doc::find(&id, "x").unwrap();
+    let inserts = |q: Document, u: Bson, upserted| {
+        update(doc! {"q": q, "u": u, "upsert": true})
+            .answered(upserted)
+            .inserts
+    };
+    let set: Bson = doc! {"$set": {"a": 1}}.into();
+    let seeded = |d: Document| Inserts::Seeded(d.to_vec().unwrap().into());
+    assert_eq!(inserts(doc! {"b": 2}, set.clone(), None), Inserts::Nothing);
+    assert_eq!(
+        inserts(doc! {"b": 2}, set, Some(&id)),
+        seeded(doc! {"_id": 7, "b": 2, "a": 1})
+    );
+    let pipeline: Bson = vec![doc! {"$project": {"a": 1}}].into();
+    assert_eq!(
+        inserts(doc! {"b": 2}, pipeline, Some(&id)),
+        seeded(doc! {"_id": 7})
+    );
+    let whole = |d: Document| Inserts::Document(d.to_vec().unwrap().into());
+    assert_eq!(
+        inserts(doc! {}, doc! {"a": 1}.into(), Some(&id)),
+        whole(doc! {"_id": 7, "a": 1})
+    );
+    assert_eq!(
+        inserts(doc! {}, doc! {"a": 1}.into(), None),
+        whole(doc! {"a": 1})
+    );
+}

@@ -12,13 +12,11 @@ fn percent(r: &mut Random, n: usize) -> bool {
 
 pub const FIELDS: [&str; 4] = ["a", "b", "c", "d"];
 
-pub fn path(r: &mut Random) -> &'static str {
-    if percent(r, 65) {
-        r.pick(&FIELDS)
-    } else {
-        r.pick(&[
-            "a.b", "a.c", "b.a", "b.b", "c.b", "d.b.c", "a.0", "a.0.b", "c.1", "b.0.b",
-        ])
+fn path(r: &mut Random) -> &'static str {
+    match r.below(100) {
+        0..64 => r.pick(&FIELDS),
+        64..92 => r.pick(&["a.b", "a.c", "b.a", "b.b", "b.c", "c.b", "c.c", "d.b.c"]),
+        _ => r.pick(&["a.0", "a.0.b", "b.0.c", "b.2.b", "c.1", "a.3.c", "a.2.b"]),
     }
 }
 
@@ -67,15 +65,12 @@ fn regex(pattern: &str) -> Bson {
 
 pub fn value(r: &mut Random) -> Bson {
     match r.below(20) {
-        0 => Bson::Document(small(r)),
-        1 => Bson::Document(small(r)),
+        0 | 1 => small(r).into(),
         2 => Bson::Array((0..r.below(4)).map(|_| scalar(r)).collect()),
         3 => Bson::Array((0..r.below(3)).map(|_| small(r).into()).collect()),
-        4 => Bson::Array(vec![
-            scalar(r),
-            small(r).into(),
-            Bson::Array(vec![scalar(r)]),
-        ]),
+        4 => vec![small(r)].into(),
+        5 => Bson::Array(vec![scalar(r), small(r).into()]),
+        6 => Bson::Array(vec![Bson::Array(vec![scalar(r), small(r).into()])]),
         _ => scalar(r),
     }
 }
@@ -98,8 +93,16 @@ fn small(r: &mut Random) -> Document {
 pub fn fields(r: &mut Random) -> Document {
     let mut d = Document::new();
     for field in FIELDS {
-        if percent(r, 75) {
-            d.insert(field, value(r));
+        match r.below(100) {
+            0..25 => {}
+            25..29 => drop(d.insert(
+                field,
+                Timestamp {
+                    time: 0,
+                    increment: 0,
+                },
+            )),
+            _ => drop(d.insert(field, value(r))),
         }
     }
     d
@@ -114,7 +117,11 @@ pub fn document(r: &mut Random) -> Document {
 }
 
 fn operand(r: &mut Random) -> Bson {
-    match r.below(14) {
+    match r.below(17) {
+        // What the server makes of a timestamp of zero.
+        16 => doc! {r.pick(&["$gt", "$ne"]): Timestamp { time: 0, increment: 0 }}.into(),
+        14 => Bson::Null,
+        15 => doc! {"$exists": false}.into(),
         0 => doc! {"$in": [scalar(r), scalar(r)]}.into(),
         1 => doc! {"$ne": value(r)}.into(),
         2 => doc! {r.pick(&["$gt", "$gte", "$lt", "$lte"]): scalar(r)}.into(),
@@ -385,9 +392,10 @@ pub fn write(r: &mut Random, collection: &str, db: &str) -> Document {
 }
 
 fn selector(r: &mut Random) -> Document {
-    match r.below(10) {
+    match r.below(12) {
         0..=5 => doc! {"_id": id(r)},
         6 => doc! {"_id": id(r), path(r): value(r)},
+        7..=8 => doc! {r.pick(&FIELDS): value(r)},
         _ => filter(r),
     }
 }
@@ -528,7 +536,9 @@ fn pipeline(r: &mut Random) -> Vec<Document> {
     let (f, g) = (r.pick(&FIELDS), r.pick(&FIELDS));
     vec![match r.below(9) {
         0 | 1 => doc! {"$set": {f: {"$literal": scalar(r)}}},
-        2 => doc! {"$addFields": {path(r): {"$literal": scalar(r)}}},
+        2 => {
+            doc! {"$addFields": {r.pick(&["a.b", "b.c", "c.b", "d.b.c"]): {"$literal": scalar(r)}}}
+        }
         3 => doc! {"$set": {f: format!("${g}")}},
         4 => doc! {"$unset": path(r)},
         5 => doc! {"$unset": [f, g]},
