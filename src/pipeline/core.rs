@@ -148,7 +148,11 @@ impl Pipeline {
                 let behind_mongos = self.behind_mongos.load(Ordering::Relaxed);
                 let proved = effect(command, &view, behind_mongos);
                 self.note_writing_cursor(request, &view);
-                if single && let Some(at) = only_change(command, &view) {
+                // (A batch's reply has the time of its last write, whose ever that was.)
+                if single
+                    && !request.trail.has(Decision::Batched)
+                    && let Some(at) = only_change(command, &view)
+                {
                     // Its event has nothing to say that this fence doesn't.
                     self.fences.note_own(at);
                 }
