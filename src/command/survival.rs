@@ -232,22 +232,18 @@ pub fn reach(shape: &ReadShape, statement: &Statement) -> Reach {
     let by_filter = match &statement.inserts {
         Inserts::Nothing => false,
         Inserts::Anything => return Reach::Everything,
-        inserts if unknown_anywhere(shape, |path| inserts.values_at(path).is_some()) => {
-            return Reach::Everything;
-        }
         _ => true,
     };
     let effect = effect(shape, &statement.change);
     let (mut by_sets, mut by_document, mut by_id) = (false, false, false);
     if let (Some(selector), false) = (&statement.selects, matches!(effect, Effect::None)) {
-        let change = &statement.change;
         let lookup = document_keys(selector)
             .iter()
             .all(|key| shape.tells(&key.path));
-        let sets = !unknown_anywhere(shape, |path| change.values_at(path).is_some());
+        let set = |path: &String| statement.change.values_at(path).is_some();
         match effect {
             Effect::Shown if lookup => by_document = true,
-            Effect::Leaving if lookup && sets => (by_sets, by_document) = (true, true),
+            Effect::Leaving if lookup && shape.anchor.iter().any(set) => (by_sets, by_document) = (true, true),
             _ if shape.anchor == ["_id"] && selected_ids(selector).is_some() => by_id = true,
             _ => return Reach::Everything,
         }
@@ -261,11 +257,6 @@ pub fn reach(shape: &ReadShape, statement: &Statement) -> Reach {
         by_document,
         by_id,
     }
-}
-
-/// True if nothing is known at any anchor path, so that the anchors find no entries.
-fn unknown_anywhere(shape: &ReadShape, known: impl Fn(&str) -> bool) -> bool {
-    !shape.anchor.iter().any(|path| known(path))
 }
 
 /// Where the documents that a selector may match can be looked up: its equality on `_id`, if it

@@ -618,7 +618,7 @@ fn reach_tells_by_shape_alone() {
     );
     assert_eq!(
         of(&user, &upsert(doc! {"_id": 1}, n.clone())),
-        Reach::Everything
+        entries(true, false, true, false)
     );
     let shown = find(doc! {"user": 1}, doc! {"projection": {"user": 1}});
     assert_eq!(of(&shown, &update(doc! {}, n.clone())), Reach::Nothing);

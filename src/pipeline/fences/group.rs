@@ -383,5 +383,6 @@ const MOST_VALUES: usize = 128;
 /// Paths by which documents are posted.
 const MOST_PATHS: usize = 8;
 
-/// Members that are looked at one by one, when none can be found by value.
-const SCAN: usize = 10_000;
+/// Members that are looked at one by one, when none can be found by value. Beyond that all fall:
+/// what each of them cost to look at again and again would be more.
+const SCAN: usize = 512;
