@@ -2,6 +2,7 @@
 
 mod faults;
 mod listener;
+mod served;
 
 use std::time::Duration;
 

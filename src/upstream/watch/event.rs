@@ -36,19 +36,28 @@ pub(super) fn landing(event: &[u8]) -> Landing {
     if let Some(split) = parts.split {
         return part_of_an_event(split, parts.namespace());
     }
+    let namespace = parts.namespace();
+    let collection = namespace.as_ref().map(|ns| ns.collection.as_str());
     match parts.operation {
-        "insert" | "update" | "replace" | "delete" => {
-            match (parts.namespace(), parts.statement()) {
-                (Some(namespace), Some(statement)) => {
-                    Landing::Footprint(Footprint::Statements(namespace, Arc::new([statement])))
+        // A time series, which nobody but views can show from memory; or `system.views`.
+        "insert" | "update" | "replace" | "delete"
+            if collection.is_some_and(|name| name.starts_with("system.")) =>
+        {
+            match namespace {
+                Some(buckets) if buckets.collection.starts_with("system.buckets.") => {
+                    Landing::Footprint(Footprint::Namespaces(vec![buckets]))
                 }
-                (Some(namespace), None) => {
-                    Landing::Footprint(Footprint::Namespaces(vec![namespace]))
-                }
-                (None, _) => Landing::Footprint(Footprint::Everything),
+                _ => Landing::Footprint(parts.databases()),
             }
         }
-        "createIndexes" | "dropIndexes" => match parts.namespace() {
+        "insert" | "update" | "replace" | "delete" => match (namespace, parts.statement()) {
+            (Some(namespace), Some(statement)) => {
+                Landing::Footprint(Footprint::Statements(namespace, Arc::new([statement])))
+            }
+            (Some(namespace), None) => Landing::Footprint(Footprint::Namespaces(vec![namespace])),
+            (None, _) => Landing::Footprint(Footprint::Everything),
+        },
+        "createIndexes" | "dropIndexes" => match namespace {
             Some(namespace) => Landing::Footprint(Footprint::Namespaces(vec![namespace])),
             None => Landing::Footprint(Footprint::Everything),
         },

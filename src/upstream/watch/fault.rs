@@ -27,8 +27,8 @@ pub(super) enum Fate {
     Doubt,
     /// A stream from the present, for what was missed is gone.
     Lost,
-    /// The same without what this server doesn't know.
-    Without(Feature),
+    /// The same without the first of these that was asked for: the server doesn't know it.
+    Without(&'static [Feature]),
     /// The end.
     Impossible(Impossible),
 }
@@ -36,6 +36,8 @@ pub(super) enum Fate {
 /// What only newer servers can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Feature {
+    /// `showSystemEvents`, 6.0: not documented, and the only way to hear of time series.
+    SystemEvents,
     /// `showExpandedEvents`, 6.0.
     ExpandedEvents,
     /// `$changeStreamSplitLargeEvent`, 6.0.9 and 7.0.
@@ -51,8 +53,8 @@ impl Broken {
         };
         match error.kind.as_ref() {
             ErrorKind::Command(command) => match command.code {
-                UNKNOWN_STAGE => Fate::Without(Feature::SplitLargeEvent),
-                UNKNOWN_FIELD => Fate::Without(Feature::ExpandedEvents),
+                UNKNOWN_STAGE => Fate::Without(&[Feature::SplitLargeEvent]),
+                UNKNOWN_FIELD => Fate::Without(&[Feature::SystemEvents, Feature::ExpandedEvents]),
                 NOT_A_REPLICA_SET => {
                     Fate::Impossible(Impossible::Deployment("change streams need a replica set"))
                 }

@@ -56,11 +56,14 @@ pub(super) async fn read(
         let text = broken.to_string();
         match broken.fate() {
             Fate::Impossible(reason) => return reason,
-            Fate::Without(feature) if !reader.lacking.contains(&feature) => {
-                reader.lacking.push(feature);
-                continue;
+            Fate::Without(features) => {
+                if let Some(&next) = features.iter().find(|f| reader.has(**f)) {
+                    reader.lacking.push(next);
+                    continue;
+                }
+                resume = false;
             }
-            Fate::Without(_) | Fate::Lost => resume = false,
+            Fate::Lost => resume = false,
             Fate::Doubt => reader.doubts += 1,
             Fate::Resume => {}
         }
@@ -89,6 +92,10 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    fn has(&self, feature: Feature) -> bool {
+        !self.lacking.contains(&feature)
+    }
+
     /// A stream, and the cluster time that it starts at.
     async fn open(&self, resume: bool) -> Result<(RawBatchCursor, u64), Broken> {
         if resume {
@@ -114,11 +121,14 @@ impl Reader<'_> {
             increment: start as u32,
         };
         let mut stage = doc! {"allChangesForCluster": true, "startAtOperationTime": start};
-        if !self.lacking.contains(&Feature::ExpandedEvents) {
+        if self.has(Feature::ExpandedEvents) {
             stage.insert("showExpandedEvents", true);
         }
+        if self.has(Feature::SystemEvents) {
+            stage.insert("showSystemEvents", true);
+        }
         let mut stages = vec![doc! {"$changeStream": stage}];
-        if !self.lacking.contains(&Feature::SplitLargeEvent) {
+        if self.has(Feature::SplitLargeEvent) {
             stages.push(doc! {"$changeStreamSplitLargeEvent": {}});
         }
         let command = doc! {

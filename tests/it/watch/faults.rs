@@ -15,7 +15,7 @@ use crate::parts::shared;
 use crate::parts::tls::Certificates;
 use crate::parts::wait::{PATIENCE, until};
 
-async fn deployment(options: MongodOptions) -> Deployment {
+pub async fn deployment(options: MongodOptions) -> Deployment {
     let options = options.set_parameter("enableTestCommands", "1");
     Deployment::start(options).await.unwrap()
 }
@@ -113,7 +113,7 @@ async fn a_stalled_majority_blinds_the_watch_within_max_lag() {
 }
 
 /// The primary isn't to notice that it's alone.
-async fn be_patient(rs: &Deployment) {
+pub async fn be_patient(rs: &Deployment) {
     let client = Client::with_uri_str(rs.uri()).await.unwrap();
     let admin = client.database("admin");
     let reply = admin.run_command(doc! {"replSetGetConfig": 1}).await;

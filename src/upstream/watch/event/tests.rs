@@ -129,6 +129,24 @@ fn definitions_concern_their_databases_and_indexes_their_collection() {
 }
 
 #[test]
+fn a_time_series_concerns_its_buckets_and_system_views_the_database() {
+    let write = |collection: &str| {
+        let mut event = event("insert", doc! {"fullDocument": {"_id": 1}});
+        event.insert("ns", doc! {"db": "d", "coll": collection});
+        of(event)
+    };
+    let buckets = Namespace::new("d", "system.buckets.ts");
+    assert_eq!(
+        write("system.buckets.ts"),
+        Landing::Footprint(Footprint::Namespaces(vec![buckets]))
+    );
+    assert_eq!(
+        write("system.views"),
+        Landing::Footprint(Footprint::Databases(vec!["d".to_owned()]))
+    );
+}
+
+#[test]
 fn the_first_part_of_a_split_event_stands_for_all() {
     let part = |n: i32| doc! {"splitEvent": {"fragment": n, "of": 2}};
     let mut first = event(
