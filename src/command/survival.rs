@@ -243,7 +243,9 @@ pub fn reach(shape: &ReadShape, statement: &Statement) -> Reach {
         let set = |path: &String| statement.change.values_at(path).is_some();
         match effect {
             Effect::Shown if lookup => by_document = true,
-            Effect::Leaving if lookup && shape.anchor.iter().any(set) => (by_sets, by_document) = (true, true),
+            Effect::Leaving if lookup && shape.anchor.iter().any(set) => {
+                (by_sets, by_document) = (true, true)
+            }
             _ if shape.anchor == ["_id"] && selected_ids(selector).is_some() => by_id = true,
             _ => return Reach::Everything,
         }

@@ -17,13 +17,15 @@ use petiole::command::{
 use petiole::wire::{Frame, build, op_msg::OpMsg};
 
 use self::answer::{Answer, all, answer, lawful};
-use self::random::Read;
+use self::reads::Read;
 use super::random::Random;
 use crate::parts::shared;
 use crate::raw::RawClient;
 
 mod answer;
 mod random;
+mod reads;
+mod writes;
 
 const CASES: usize = 100_000;
 const WORKERS: u64 = 2;
@@ -109,7 +111,7 @@ async fn round(client: &mut RawClient, r: &mut Random, db: &str, tally: &mut Tal
         doc! {"insert": "c", "documents": documents, "ordered": false, "$db": db},
     ];
     all(client, &fill).await;
-    let reads: Vec<_> = (0..READS).map(|_| random::read(r, "c", db)).collect();
+    let reads: Vec<_> = (0..READS).map(|_| reads::read(r, "c", db)).collect();
     let mut entries = Vec::new();
     for (read, reply) in reads.iter().zip(ask(client, &reads).await) {
         if let Some(answer) = answer(&reply) {
@@ -126,7 +128,7 @@ async fn round(client: &mut RawClient, r: &mut Random, db: &str, tally: &mut Tal
         .await
         .remove(0);
     for _ in 0..WRITES {
-        let write = random::write(r, "c", db);
+        let write = writes::write(r, "c", db);
         let said = said(&write).expect("every write here can be read");
         let mut commands = vec![write.clone(), everything.clone()];
         commands.extend(entries.iter().map(|entry| entry.read.command.clone()));

@@ -2,7 +2,7 @@
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
 
-use super::random::{Order, Read};
+use super::reads::{Order, Read};
 use crate::raw::{RawClient, Section, encode};
 
 /// What a read brought.
