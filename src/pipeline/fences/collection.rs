@@ -30,6 +30,8 @@ struct State {
     written: VecDeque<Written>,
     /// Windows opened before this moment can't be judged any more.
     forgotten: u64,
+    /// What `written` costs, in bytes.
+    bytes: usize,
     windows: usize,
     groups: HashMap<ReadShape, Arc<Group>>,
 }
@@ -95,14 +97,18 @@ impl Collection {
             && changed
             && state.windows > 0
         {
+            state.bytes += cost(&statements);
             let ended = state.now;
             state.written.push_back(Written {
                 began: held.began,
                 ended,
                 statements,
             });
-            if state.written.len() > REMEMBERED {
-                state.forgotten = state.written.pop_front().map_or(ended, |w| w.ended);
+            while state.bytes > REMEMBERED
+                && let Some(oldest) = state.written.pop_front()
+            {
+                state.bytes -= cost(&oldest.statements);
+                state.forgotten = oldest.ended;
             }
         }
         for group in held.groups {
@@ -145,6 +151,7 @@ impl Collection {
         state.windows -= 1;
         if state.windows == 0 {
             state.written.clear();
+            state.bytes = 0;
         }
     }
 
@@ -260,8 +267,24 @@ fn affected(group: &Group, statements: &[Statement]) -> Affected {
     }
 }
 
-/// Ended writes that are remembered while reads are under way.
-const REMEMBERED: usize = 4096;
+/// What remembering statements costs, in bytes.
+fn cost(statements: &[Statement]) -> usize {
+    let one = |s: &Statement| {
+        let selects = s
+            .selects
+            .as_ref()
+            .map_or(0, |selector| selector.filter.len());
+        let inserts = match &s.inserts {
+            Inserts::Document(document) | Inserts::Seeded(document) => document.len(),
+            Inserts::Nothing | Inserts::Anything => 0,
+        };
+        size_of::<Statement>() + 64 + selects + inserts
+    };
+    statements.iter().map(one).sum()
+}
+
+/// Bytes of ended writes of a collection that are remembered while reads are under way.
+const REMEMBERED: usize = 2 << 20;
 
 /// Shapes of reads whose answers are told apart, in one collection.
 const MOST_GROUPS: usize = 256;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
+use super::entry::batch;
 use crate::pipeline::{Fences, Next, Reads, Request, Stamp};
 use crate::wire::build::DocBuf;
 use crate::wire::doc;
@@ -26,8 +27,16 @@ pub(super) enum CollectionKind {
     View,
 }
 
+/// What is known of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub kind: CollectionKind,
+    /// The server may delete documents by itself (a TTL index), as far as is known.
+    pub expires: bool,
+}
+
 struct Fact {
-    kind: CollectionKind,
+    known: Known,
     stamp: Stamp,
     expires: Instant,
 }
@@ -45,25 +54,30 @@ impl Facts {
 
     /// What the request's collection is, asking the server when it isn't known.
     /// `None`: no such collection, a kind that can't be relied on, or no right to know.
-    pub async fn kind_of(
+    /// `watched`: what the server deletes by itself is seen anyway.
+    pub async fn of(
         &self,
         request: &Request,
         fences: &Arc<Fences>,
         next: Next<'_>,
-    ) -> Option<CollectionKind> {
+        watched: bool,
+    ) -> Option<Known> {
         let (db, collection) = (request.command.db(), request.command.collection()?);
         let key = format!("{}\0{db}\0{collection}", request.principal.id);
         if let Some(fact) = self.known.get(&key)
             && fact.expires > Instant::now()
             && fences.valid(&fact.stamp)
         {
-            return Some(fact.kind);
+            return Some(fact.known);
         }
-        let stamp = fences.open(Reads::Definitions { db })?;
+        let stamp = fences.open(Reads::Documents { db, collection })?;
         let kind = match ask(request, next, &with_options(db, collection)).await? {
             Some(kind) => kind,
             None => ask(request, next, &name_only(db, collection)).await??,
         };
+        let expires =
+            !watched && kind != CollectionKind::View && may_expire(request, next, collection).await;
+        let known = Known { kind, expires };
         if !fences.unmet(&stamp) {
             return None;
         }
@@ -71,13 +85,33 @@ impl Facts {
         self.known.insert(
             key,
             Arc::new(Fact {
-                kind,
+                known,
                 stamp,
                 expires,
             }),
         );
-        Some(kind)
+        Some(known)
     }
+}
+
+/// Whether an index of the collection is a TTL index, or that can't be known.
+async fn may_expire(request: &Request, next: Next<'_>, collection: &str) -> bool {
+    let mut question = DocBuf::new();
+    question.append_str("listIndexes", collection);
+    question.append_str("$db", request.command.db());
+    let Some(mut side) = request.side(&question.finish()) else {
+        return true;
+    };
+    let Ok(reply) = next.run(&mut side).await else {
+        return true;
+    };
+    let Some(indexes) = batch(reply.body(), "firstBatch") else {
+        return true;
+    };
+    doc::elements(indexes).any(|index| {
+        let index = index.ok().and_then(|i| i.as_document());
+        index.is_none_or(|index| doc::find(index, "expireAfterSeconds").is_some())
+    })
 }
 
 /// `None`: no answer at all. `Some(None)`: an error, or no such collection.

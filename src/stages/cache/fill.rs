@@ -30,6 +30,8 @@ pub(super) struct Fill {
     pub flight: Arc<Flight>,
     pub shape: Arc<Shape>,
     pub terms: Terms,
+    /// The server may delete documents by itself, unseen.
+    pub expires: bool,
     pub asked: Instant,
 }
 
@@ -54,14 +56,15 @@ impl Cache {
         if !shape.pays(self.store.is_full()) {
             return Err(Bypass::NotWorthIt);
         }
-        let kind = self.facts.kind_of(request, &self.fences, next).await;
-        let reads = match (kind, sources) {
-            (None, _) => return Err(Bypass::UnknownCollection),
-            (Some(CollectionKind::View), _) | (_, Sources::Database) => Reads::View { db },
-            (Some(CollectionKind::Plain), Sources::Own) if plan.is_some() => {
+        let watched = self.watches();
+        let known = self.facts.of(request, &self.fences, next, watched).await;
+        let known = known.ok_or(Bypass::UnknownCollection)?;
+        let reads = match (known.kind, sources) {
+            (CollectionKind::View, _) | (_, Sources::Database) => Reads::View { db },
+            (CollectionKind::Plain, Sources::Own) if plan.is_some() => {
                 Reads::Documents { db, collection }
             }
-            (Some(_), Sources::Own) => Reads::Collection { db, collection },
+            (_, Sources::Own) => Reads::Collection { db, collection },
         };
         let window = self.fences.open_window(reads, plan).ok_or(Bypass::Fenced)?;
         Ok(Fill {
@@ -71,6 +74,8 @@ impl Cache {
             flight: Arc::new(Flight::new(window, wish.after.unwrap_or(0))),
             shape,
             terms,
+            // Of what a view or a `$lookup` reads, it isn't known.
+            expires: !watched && (known.expires || matches!(reads, Reads::View { .. })),
             asked: Instant::now(),
         })
     }
@@ -114,7 +119,8 @@ impl Cache {
     }
 
     /// When an entry that is stored now ends by itself: by how writes around the proxy are handled,
-    /// by how long a user's rights are believed, and by its own rule.
+    /// by how long a user's rights are believed, by what the server deletes by itself (TTL indexes
+    /// promise `max_lag`, no more), and by its own rule.
     fn expiry(&self, fill: &Fill) -> Option<Instant> {
         let external = match self.config.external_writes {
             ExternalWrites::None => None,
@@ -122,7 +128,8 @@ impl Cache {
             _ => Some(self.config.ttl),
         };
         let rights = (fill.principal != 0).then_some(self.config.principal_ttl);
-        let lives = [external, rights, fill.terms.ttl];
+        let unseen = fill.expires.then_some(self.config.max_lag);
+        let lives = [external, rights, unseen, fill.terms.ttl];
         fill.asked.checked_add(lives.into_iter().flatten().min()?)
     }
 

@@ -170,7 +170,13 @@ impl Cache {
 
     /// Whether an answer is at least as late as cluster time `after` (DESIGN §4 rule 9).
     fn reaches(&self, entry: &Entry, after: Option<u64>) -> bool {
-        after.is_none_or(|after| entry.after >= after || self.horizon.passed(after))
+        let Some(after) = after else {
+            return true;
+        };
+        // Without other writers, what is still right now is right at any time that is known.
+        entry.after >= after
+            || self.config.external_writes == config::ExternalWrites::None
+            || self.horizon.passed(after)
     }
 
     /// Whether entries are ended by a watch of all writers.
