@@ -12,7 +12,8 @@ use crate::wire::build;
 use crate::wire::frame::Frame;
 use crate::wire::op_msg::OpMsg;
 
-/// Answers each request with the next line of its script, and remembers what was asked.
+/// Answers each request with the next line of its script, and remembers what was asked. It has no
+/// indexes, and says so without a line of the script.
 #[derive(Default)]
 pub struct Scripted {
     script: Mutex<VecDeque<Step>>,
@@ -53,6 +54,13 @@ impl Scripted {
 impl Backend for Scripted {
     fn call<'a>(&'a self, request: &'a mut Request) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
+            if request.command.name() == "listIndexes" {
+                let none = bson::doc! {"cursor": {"firstBatch": [], "id": 0_i64}, "ok": 1.0};
+                return Ok(Reply::document(
+                    &request.frame,
+                    &none.to_vec().unwrap_or_default(),
+                ));
+            }
             let asked = bson::Document::from_reader(request.command.body().as_ref());
             self.asked.lock().push(asked.unwrap_or_default());
             let step = self.script.lock().pop_front();
