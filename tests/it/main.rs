@@ -1,6 +1,7 @@
 //! Integration tests: one binary, so that servers are started once and links are made once.
 
 mod auth;
+mod batch;
 mod bench;
 mod broken_frames;
 mod cli;

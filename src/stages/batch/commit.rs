@@ -20,7 +20,7 @@ use super::sessions::Session;
 use super::split::{self, Share};
 use super::stats::Alone;
 use crate::command::{ReplyView, labels};
-use crate::pipeline::{Failure, OwnedNext};
+use crate::pipeline::{Failure, Fault, OwnedNext};
 
 /// The right to send for a group. Dropped, those who queue have their turn.
 pub(super) struct Turn {
@@ -143,10 +143,7 @@ async fn alone(shared: &Shared, next: &OwnedNext, member: Member) {
 
 /// Nothing was executed: the client's own task sends it.
 fn send_away(shared: &Shared, member: Member) {
-    shared
-        .journal
-        .set(member.insert.write.as_ref(), State::Alone);
-    member.ticket.tell(Told::Alone);
+    shared.goes_alone(member.insert.write.as_ref(), &member.ticket);
 }
 
 struct Batch<'a> {
@@ -172,30 +169,37 @@ enum Sent {
 impl Batch<'_> {
     async fn send(&mut self) -> Sent {
         let mut limit = self.session.map(|_| millis(self.shared.max_wait));
-        let mut was_sent = false;
+        let (mut was_sent, mut was_retried) = (false, false);
         self.shared.stats.command(self.members.len());
         loop {
             let Some(mut request) = merge::merged(&self.members, self.session.as_ref(), limit)
             else {
                 return Sent::Refused;
             };
-            let is_first = !std::mem::replace(&mut was_sent, true);
+            let may_retry = self.session.is_some() && !was_retried;
             let body = match self.next.borrow().run(&mut request).await {
                 Ok(reply) => Bytes::copy_from_slice(reply.body()),
-                Err(failure) if failure.sent && is_first && self.session.is_some() => {
+                Err(failure) if limit.is_some() && never_left_in_time(&failure) => {
+                    limit = None;
+                    continue;
+                }
+                Err(failure) if failure.sent && may_retry => {
+                    (was_sent, was_retried) = (true, true);
                     self.shared.stats.resent();
                     continue;
                 }
                 Err(mut failure) => {
-                    failure.sent |= !is_first;
+                    failure.sent |= was_sent;
                     return Sent::Unanswered(failure);
                 }
             };
+            was_sent = true;
             let view = ReplyView::read(&body);
-            let may_retry = self.session.is_some() && view.has_label(labels::RETRYABLE_WRITE);
-            if may_retry && is_first {
+            let is_labelled = self.session.is_some() && view.has_label(labels::RETRYABLE_WRITE);
+            if is_labelled && may_retry {
+                was_retried = true;
                 self.shared.stats.resent();
-            } else if may_retry {
+            } else if is_labelled {
                 return Sent::Answered(body);
             } else if view.ok && limit.is_some() && split::has_write_concern_timeout(&body) {
                 // It is all executed; only our own limit ended the wait for its replication.
@@ -332,10 +336,11 @@ impl Settling {
     async fn run(mut self) {
         let Some(session) = self.session else { return };
         let mut is_settled = true;
-        let mut is_executed = false;
+        let mut takes_its_time = false;
         while let Some((member, share)) = self.waiting.pop_front() {
             let is_last = self.waiting.is_empty();
-            let limit = (!is_last && !is_executed).then_some(millis(SLICE));
+            let limit = (!is_last && !takes_its_time).then_some(millis(SLICE));
+            takes_its_time = false;
             let Some(mut request) = member.request().and_then(|original| {
                 merge::statement(&original, &member.insert, &session, share.first, limit)
             }) else {
@@ -344,6 +349,11 @@ impl Settling {
             self.shared.stats.one_by_one();
             let body = match self.next.borrow().run(&mut request).await {
                 Ok(reply) => Bytes::copy_from_slice(reply.body()),
+                Err(failure) if limit.is_some() && never_left_in_time(&failure) => {
+                    takes_its_time = true;
+                    self.waiting.push_front((member, share));
+                    continue;
+                }
                 Err(mut failure) => {
                     // Sent or not, it may have been executed with the batch.
                     failure.sent = true;
@@ -355,8 +365,9 @@ impl Settling {
                 }
             };
             let view = ReplyView::read(&body);
-            is_executed = view.ok && limit.is_some() && split::has_write_concern_timeout(&body);
-            if is_executed {
+            if view.ok && limit.is_some() && split::has_write_concern_timeout(&body) {
+                // It is executed, and waits for what the others will wait for too.
+                takes_its_time = true;
                 self.waiting.push_front((member, share));
             } else if !view.ok && limit.is_some() && view.code == Some(super::MAX_TIME_MS_EXPIRED) {
                 self.waiting.push_back((member, share));
@@ -376,6 +387,11 @@ impl Settling {
             self.shared.sessions.give_back(self.principal, session);
         }
     }
+}
+
+/// There was no link or no primary within a limit of our own, which the clients never set.
+fn never_left_in_time(failure: &Failure) -> bool {
+    !failure.sent && matches!(failure.fault, Fault::MaxTimeExpired)
 }
 
 fn millis(time: Duration) -> u64 {

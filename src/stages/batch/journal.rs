@@ -47,7 +47,7 @@ struct Entry {
 pub(super) enum State {
     /// It was sent by itself, under its own numbers: the server knows.
     Alone,
-    /// It waits for a batch, or is in one.
+    /// It waits for a batch, or is in one, or that isn't decided yet.
     Queued(Arc<Ticket>),
     /// It was answered.
     Done(Bytes),
@@ -68,7 +68,7 @@ pub(super) struct Doubt {
 
 /// What the journal says of a write that has just come.
 pub(super) enum Found {
-    /// Not seen before. It is noted as [`State::Alone`] now.
+    /// Not seen before. Retries that come from now on wait for its ticket.
     New,
     /// Seen before.
     Known(State),
@@ -85,14 +85,16 @@ impl Journal {
         }
     }
 
-    /// Looks a write up and notes it if it's new.
-    pub fn open(&self, write: &WriteId) -> Found {
+    /// Looks a write up. A new one is noted in the same step, or two tries that come at once would
+    /// go different ways.
+    pub fn open(&self, write: &WriteId, ticket: &Arc<Ticket>) -> Found {
         let mut generations = self.generations.lock();
         match generations.get(write) {
             Some(entry) if entry.number == write.number => Found::Known(entry.state.clone()),
             Some(entry) if entry.number > write.number => Found::Outdated(entry.number),
             _ => {
-                generations.put(write, State::Alone, self.capacity);
+                let queued = State::Queued(Arc::clone(ticket));
+                generations.put(write, queued, self.capacity);
                 Found::New
             }
         }
@@ -163,55 +165,62 @@ mod tests {
         }
     }
 
+    fn open(journal: &Journal, write: &WriteId) -> Found {
+        journal.open(write, &Arc::default())
+    }
+
     fn done(journal: &Journal, write: &WriteId) -> bool {
-        matches!(journal.open(write), Found::Known(State::Done(_)))
+        matches!(open(journal, write), Found::Known(State::Done(_)))
     }
 
     #[test]
     fn a_retry_finds_what_became_of_the_first_try() {
         let journal = Journal::new(10);
         let first = write(1, 5);
-        assert!(matches!(journal.open(&first), Found::New));
-        assert!(matches!(journal.open(&first), Found::Known(State::Alone)));
+        assert!(matches!(open(&journal, &first), Found::New));
+        assert!(matches!(
+            open(&journal, &first),
+            Found::Known(State::Queued(_))
+        ));
         journal.set(Some(&first), State::Done(Bytes::new()));
         assert!(done(&journal, &first));
         let other_user = WriteId {
             principal: 7,
             ..first
         };
-        assert!(matches!(journal.open(&other_user), Found::New));
+        assert!(matches!(open(&journal, &other_user), Found::New));
     }
 
     #[test]
     fn a_later_write_of_the_session_outdates_the_earlier() {
         let journal = Journal::new(10);
-        journal.open(&write(1, 6));
-        assert!(matches!(journal.open(&write(1, 5)), Found::Outdated(6)));
+        open(&journal, &write(1, 6));
+        assert!(matches!(open(&journal, &write(1, 5)), Found::Outdated(6)));
         journal.set(Some(&write(1, 5)), State::Done(Bytes::new()));
         assert!(matches!(
-            journal.open(&write(1, 6)),
-            Found::Known(State::Alone)
+            open(&journal, &write(1, 6)),
+            Found::Known(State::Queued(_))
         ));
     }
 
     #[test]
     fn what_was_never_sent_is_forgotten() {
         let journal = Journal::new(10);
-        journal.open(&write(1, 5));
+        open(&journal, &write(1, 5));
         journal.forget(Some(&write(1, 4)));
         assert!(matches!(
-            journal.open(&write(1, 5)),
-            Found::Known(State::Alone)
+            open(&journal, &write(1, 5)),
+            Found::Known(State::Queued(_))
         ));
         journal.forget(Some(&write(1, 5)));
-        assert!(matches!(journal.open(&write(1, 5)), Found::New));
+        assert!(matches!(open(&journal, &write(1, 5)), Found::New));
     }
 
     #[test]
     fn the_newest_writes_are_kept_and_their_number_is_bounded() {
         let journal = Journal::new(10);
         for session in 0..200 {
-            journal.open(&write(session, 1));
+            open(&journal, &write(session, 1));
             journal.set(Some(&write(session, 1)), State::Done(Bytes::new()));
             for recent in session.saturating_sub(9)..=session {
                 let found = journal.generations.lock().get(&write(recent, 1)).is_some();

@@ -129,17 +129,19 @@ impl Shared {
             Ok(insert) => insert,
             Err(why) => return self.alone(why, request, next).await,
         };
+        let ticket = Arc::new(Ticket::default());
         if let Some(write) = &insert.write {
-            match self.journal.open(write) {
+            match self.journal.open(write, &ticket) {
                 Found::New => {}
                 Found::Known(state) => return self.again(state, &insert, request, next).await,
                 Found::Outdated(newer) => return Ok(too_old(request, write.number, newer)),
             }
         }
         if let Err(why) = self.may_queue(&insert, request, next) {
+            self.goes_alone(insert.write.as_ref(), &ticket);
             return self.alone(why, request, next).await;
         }
-        self.commit(insert, request, next).await
+        self.commit(insert, ticket, request, next).await
     }
 
     /// Whether the write may be batched at all. Says the same of its retry.
@@ -173,6 +175,12 @@ impl Shared {
         Ok(())
     }
 
+    /// A write that is in no batch, and won't be: so are its retries.
+    fn goes_alone(&self, write: Option<&WriteId>, ticket: &Ticket) {
+        self.journal.set(write, State::Alone);
+        ticket.tell(Told::Alone);
+    }
+
     async fn alone(&self, why: Alone, request: &mut Request, next: Next<'_>) -> Outcome {
         self.stats.alone(why);
         next.run(request).await
@@ -182,17 +190,12 @@ impl Shared {
     async fn commit(
         self: &Arc<Self>,
         insert: Insert,
+        ticket: Arc<Ticket>,
         request: &mut Request,
         next: Next<'_>,
     ) -> Outcome {
         let (key, write) = (insert.key.clone(), insert.write);
-        let ticket = Arc::new(Ticket::default());
-        let member = |insert| {
-            // Before it can be sent, so that a retry that comes meanwhile finds it.
-            let queued = State::Queued(Arc::clone(&ticket));
-            self.journal.set(write.as_ref(), queued);
-            Member::new(request, insert, Arc::clone(&ticket))
-        };
+        let member = |insert| Member::new(request, insert, Arc::clone(&ticket));
         let why = match self.groups.enter(insert, !self.linger.is_zero(), member) {
             Entered::First => Alone::First,
             Entered::Full => Alone::QueueFull,
@@ -210,6 +213,7 @@ impl Shared {
                 return place.wait(request, next).await;
             }
         };
+        self.goes_alone(write.as_ref(), &ticket);
         let turn = (why == Alone::First).then(|| Turn::new(Arc::clone(self), next.to_owned(), key));
         let outcome = self.alone(why, request, next).await;
         drop(turn);
@@ -314,16 +318,15 @@ impl Place<'_> {
         let Some(member) = self.shared.groups.leave(&self.key, &self.ticket) else {
             return false;
         };
-        self.shared.journal.set(self.write.as_ref(), State::Alone);
-        member.ticket.tell(Told::Alone);
+        self.shared.goes_alone(self.write.as_ref(), &member.ticket);
         true
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        if !self.ticket.is_told() && self.leave() {
-            self.shared.journal.forget(self.write.as_ref());
+        if !self.ticket.is_told() {
+            self.leave();
         }
     }
 }

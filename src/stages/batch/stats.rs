@@ -225,9 +225,12 @@ impl BatchStats {
 }
 
 fn histogram() -> Histogram<u64> {
-    #[expect(clippy::unwrap_used, reason = "two digits are in range")]
-    Histogram::new(2).unwrap()
+    #[expect(clippy::unwrap_used, reason = "the bounds are constants and valid")]
+    Histogram::new_with_bounds(1, LARGEST, 2).unwrap()
 }
+
+/// An hour in microseconds; whatever is more counts as this.
+const LARGEST: u64 = 3_600_000_000;
 
 fn quantiles(of: &Histogram<u64>) -> Quantiles {
     if of.is_empty() {

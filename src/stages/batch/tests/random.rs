@@ -65,7 +65,7 @@ async fn persist(setup: &Setup, write: &Document, random: &mut Random) -> Docume
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_fails_each_write_is_applied_as_reported() {
     for seed in 1..=40 {
         let model = Model::default();

@@ -1,0 +1,39 @@
+//! Write batching against real servers: each client's reply is the one it gets without batching,
+//! and whatever is killed, no acknowledged write is lost and none is applied twice.
+
+mod kills;
+mod replies;
+
+use bson::spec::BinarySubtype;
+use bson::{Binary, Document};
+
+use crate::raw::{ClientError, RawClient};
+
+/// Switches batching on.
+pub const ON: (&str, &str) = ("batch.enabled", "true");
+
+/// Repeatable by its seed.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+/// A session id as drivers make them.
+pub fn lsid() -> Document {
+    let id = Binary {
+        subtype: BinarySubtype::Uuid,
+        bytes: bson::Uuid::new().bytes().to_vec(),
+    };
+    bson::doc! {"id": id}
+}
+
+pub async fn ask(client: &mut RawClient, command: &Document) -> Result<Document, ClientError> {
+    let reply = client.command(command).await?;
+    Ok(Document::try_from(&*reply).expect("sound BSON"))
+}
