@@ -150,7 +150,7 @@ fn commands(client: u64, retryable: bool) -> Vec<Document> {
             12 => drop(command.insert("writeConcern", doc! {"w": 1, "j": true})),
             _ => {}
         }
-        if client % 2 == 0 {
+        if client.is_multiple_of(2) {
             command.insert("lsid", session.clone());
             if retryable {
                 command.insert("txnNumber", number as i64);
