@@ -12,6 +12,7 @@ use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
 use super::entry::batch;
+use crate::command::Bypass;
 use crate::pipeline::{Fences, Next, Reads, Request, Stamp};
 use crate::wire::build::DocBuf;
 use crate::wire::doc;
@@ -53,7 +54,8 @@ impl Facts {
     }
 
     /// What the request's collection is, asking the server when it isn't known.
-    /// `None`: no such collection, a kind that can't be relied on, or no right to know.
+    /// An error: no such collection, a kind that can't be relied on, no right to know, or a write
+    /// under way.
     /// `watched`: what the server deletes by itself is seen anyway.
     pub async fn of(
         &self,
@@ -61,25 +63,32 @@ impl Facts {
         fences: &Arc<Fences>,
         next: Next<'_>,
         watched: bool,
-    ) -> Option<Known> {
-        let (db, collection) = (request.command.db(), request.command.collection()?);
+    ) -> Result<Known, Bypass> {
+        let unknown = Bypass::UnknownCollection;
+        let db = request.command.db();
+        let collection = request.command.collection().ok_or(unknown)?;
         let key = format!("{}\0{db}\0{collection}", request.principal.id);
         if let Some(fact) = self.known.get(&key)
             && fact.expires > Instant::now()
             && fences.valid(&fact.stamp)
         {
-            return Some(fact.known);
+            return Ok(fact.known);
         }
-        let stamp = fences.open(Reads::Documents { db, collection })?;
-        let kind = match ask(request, next, &with_options(db, collection)).await? {
+        let stamp = fences.open(Reads::Documents { db, collection });
+        let stamp = stamp.ok_or(Bypass::Fenced)?;
+        let asked = ask(request, next, &with_options(db, collection)).await;
+        let kind = match asked.ok_or(unknown)? {
             Some(kind) => kind,
-            None => ask(request, next, &name_only(db, collection)).await??,
+            None => {
+                let asked = ask(request, next, &name_only(db, collection)).await;
+                asked.flatten().ok_or(unknown)?
+            }
         };
         let expires =
             !watched && kind != CollectionKind::View && may_expire(request, next, collection).await;
         let known = Known { kind, expires };
         if !fences.unmet(&stamp) {
-            return None;
+            return Err(Bypass::Raced);
         }
         let expires = Instant::now() + LIFETIME;
         self.known.insert(
@@ -90,7 +99,7 @@ impl Facts {
                 expires,
             }),
         );
-        Some(known)
+        Ok(known)
     }
 }
 

@@ -57,8 +57,7 @@ impl Cache {
             return Err(Bypass::NotWorthIt);
         }
         let watched = self.watches();
-        let known = self.facts.of(request, &self.fences, next, watched).await;
-        let known = known.ok_or(Bypass::UnknownCollection)?;
+        let known = self.facts.of(request, &self.fences, next, watched).await?;
         let reads = match (known.kind, sources) {
             (CollectionKind::View, _) | (_, Sources::Database) => Reads::View { db },
             (CollectionKind::Plain, Sources::Own) if plan.is_some() => {
