@@ -21,13 +21,13 @@ pub fn path(r: &mut Random) -> &'static str {
 }
 
 pub fn id(r: &mut Random) -> Bson {
-    match r.below(14) {
-        n @ 0..=7 => Bson::Int32(n as i32),
-        8 => Bson::Int64(1),
-        9 => Bson::Double(2.0),
-        10 => Bson::Double(1.5),
-        11 => "x".into(),
-        12 => Bson::ObjectId(ObjectId::from_bytes([7; 12])),
+    match r.below(11) {
+        n @ 0..=4 => Bson::Int32(n as i32),
+        5 => Bson::Int64(1),
+        6 => Bson::Double(2.0),
+        7 => Bson::Double(1.5),
+        8 => "x".into(),
+        9 => Bson::ObjectId(ObjectId::from_bytes([7; 12])),
         _ => "X".into(),
     }
 }
@@ -181,6 +181,12 @@ pub fn filter(r: &mut Random) -> Document {
             doc! {"$ne": null}.into(),
         ];
         return doc! {path: r.pick(&missing)};
+    }
+    match r.below(100) {
+        0..10 => return f,
+        10..25 => return doc! {r.pick(&FIELDS): {"$exists": percent(r, 75)}},
+        25..32 => return doc! {"_id": {"$gt": id(r)}},
+        _ => {}
     }
     if percent(r, 30) {
         f.insert("_id", id_operand(r));

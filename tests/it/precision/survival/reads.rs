@@ -159,6 +159,9 @@ fn aggregate(r: &mut Random, collection: &str) -> (Document, Order) {
         3 => stages.push(doc! {"$project": {f: 1, "_id": 0}}),
         4 => stages.push(doc! {"$count": "n"}),
         5..=6 => stages.push(doc! {"$group": {"_id": format!("${f}"), "n": {"$sum": 1}}}),
+        7 if percent(r, 50) => {
+            stages.push(doc! {"$group": {"_id": {"$getField": f}, "n": {"$sum": 1}}});
+        }
         7 => stages.push(doc! {"$group": {"_id": null, "n": {"$max": format!("${f}.b")}}}),
         8 => stages.extend([
             doc! {"$unwind": format!("${f}")},
