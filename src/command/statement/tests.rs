@@ -221,6 +221,10 @@ fn a_replacement_takes_the_id_of_its_selector() {
     );
     assert_eq!(inserted(doc! {"_id": 5}, doc! {"_id": 6}), doc! {"_id": 6});
     assert_eq!(inserted(doc! {}, doc! {}), doc! {});
+    // Under a collation "X" may select "x", which keeps its `_id`.
+    let collated = doc! {"q": {"_id": "X"}, "u": {"a": 1}, "collation": {"locale": "en"}};
+    let whole = doc! {"a": 1}.to_vec().unwrap();
+    assert_eq!(update(collated).inserts, Inserts::Document(whole.into()));
 }
 
 #[test]

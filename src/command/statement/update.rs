@@ -5,6 +5,7 @@
 //! (`$in` with one value, `$or` with one branch) and from dotted paths too.
 
 use super::{Change, Inserts, Paths, Selector, Statement, pipeline, top_level};
+use crate::command::value::ValueKey;
 use crate::wire::build::DocBuf;
 use crate::wire::doc::{self, Element, kind};
 
@@ -25,7 +26,7 @@ pub(super) fn statement(
         if first.is_some_and(|first| first.key.starts_with('$')) {
             by_operators(&selector.filter, update)
         } else {
-            let document = with_id(&selector.filter, update);
+            let document = with_id(&selector, update);
             (Change::Replaces, Inserts::Document(document))
         }
     };
@@ -170,15 +171,16 @@ fn equality(condition: Element<'_>) -> Option<Element<'_>> {
     certain.then_some(value)
 }
 
-/// A replacement with the `_id` that the selector asks for, if it has none of its own.
-fn with_id(filter: &[u8], document: &[u8]) -> Box<[u8]> {
+/// A replacement with the `_id` that the selector asks for, if it has none of its own: only one
+/// that equals nothing else, for the document that is replaced keeps its own.
+fn with_id(selector: &Selector, document: &[u8]) -> Box<[u8]> {
     let mut found = Vec::new();
-    equalities(filter, &mut found, 0);
+    equalities(&selector.filter, &mut found, 0);
     let mut ids = found.iter().filter(|(field, _)| *field == "_id");
     let (Some((_, id)), None) = (ids.next(), ids.next()) else {
         return document.into();
     };
-    if doc::find(document, "_id").is_some() {
+    if doc::find(document, "_id").is_some() || ValueKey::of(id, selector.strings).is_none() {
         return document.into();
     }
     let mut out = DocBuf::with_capacity(document.len() + id.raw.len() + 8);
