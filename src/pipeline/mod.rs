@@ -16,6 +16,8 @@ mod watch;
 
 pub use self::core::Pipeline;
 pub use error::{Failure, Fault};
+#[doc(hidden)]
+pub use fences::Weakened;
 pub use fences::{Fence, Fences, Mark, Reads, Stamp, Tie, Tied, Window};
 pub use request::{NO_PRINCIPAL, Principal, Reply, Request};
 pub use stage::{Backend, BoxFuture, Next, Outcome, OwnedNext, Stage};

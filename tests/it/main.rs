@@ -10,6 +10,7 @@ mod differential;
 mod drivers;
 mod embedded;
 mod layers;
+mod linear;
 mod many_clients;
 mod mongos;
 mod parts;

@@ -178,15 +178,17 @@ impl Collection {
             .is_some_and(|mut met| met.all(|s| s.iter().all(|s| outlives(answer, s))))
     }
 
-    /// Stores an answer that was asked for at `opened`, if it outlives all that was in flight since.
-    pub fn admit(&self, answer: &Arc<dyn Tied>, plan: &ReadPlan, opened: u64) -> bool {
+    /// Stores an answer that was asked for at `opened`, if it outlives all that was in flight
+    /// since. (`None`: that isn't looked at, since the rule is weakened.)
+    pub fn admit(&self, answer: &Arc<dyn Tied>, plan: &ReadPlan, opened: Option<u64>) -> bool {
         let mut state = self.state.lock();
         let outlived =
             |statements: &Arc<[Statement]>| statements.iter().all(|s| outlives(&**answer, s));
-        if !state
-            .met_since(opened, None)
-            .is_some_and(|mut met| met.all(outlived))
-        {
+        let right = |opened| {
+            let met = state.met_since(opened, None);
+            met.is_some_and(|mut met| met.all(outlived))
+        };
+        if !opened.is_none_or(right) {
             return false;
         }
         if !state.groups.contains_key(plan.shape()) && state.groups.len() >= MOST_GROUPS {

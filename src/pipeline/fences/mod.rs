@@ -21,6 +21,7 @@ mod postings;
 #[cfg(test)]
 mod tests;
 mod tie;
+mod weakened;
 mod window;
 
 use std::hash::BuildHasher;
@@ -35,6 +36,8 @@ use tokio::time::Instant;
 
 use self::collection::{Collection, Ended, Held};
 pub use self::tie::{Tie, Tied};
+pub use self::weakened::Weakened;
+use self::weakened::Weakening;
 pub use self::window::{Mark, Window};
 use crate::command::{Effect, Footprint, ReadPlan};
 
@@ -53,6 +56,7 @@ pub struct Fences {
     voided: AtomicBool,
     /// When writes of this proxy were applied, by their own replies.
     own: Box<[AtomicU64]>,
+    weakening: Weakening,
 }
 
 #[derive(Default)]
@@ -130,6 +134,7 @@ impl Fences {
             ended: Mutex::default(),
             voided: AtomicBool::new(false),
             own: (0..OWN).map(|_| AtomicU64::new(0)).collect(),
+            weakening: Weakening::default(),
         })
     }
 
@@ -138,6 +143,7 @@ impl Fences {
         let mut fence = Fence {
             fences: Arc::clone(self),
             standing: Standing::default(),
+            late: Vec::new(),
         };
         fence.widen(footprint);
         fence
@@ -151,6 +157,7 @@ impl Fences {
                 holds: true,
                 ..Standing::default()
             },
+            late: Vec::new(),
         };
         fence.widen(footprint);
         fence
@@ -442,12 +449,17 @@ impl Fences {
 pub struct Fence {
     fences: Arc<Fences>,
     standing: Standing,
+    /// What a weakened rule lets stand only once the reply has come.
+    late: Vec<Footprint>,
 }
 
 impl Fence {
     /// Ends the fence by what the write's reply proved.
     pub fn settle(mut self, effect: Effect) {
         if effect != Effect::Unknown {
+            for footprint in std::mem::take(&mut self.late) {
+                self.stand(&footprint);
+            }
             let standing = std::mem::take(&mut self.standing);
             self.fences.release(&standing);
             self.fences.end(standing, effect == Effect::Changed);
@@ -456,6 +468,14 @@ impl Fence {
 
     /// Widens the fence: a transaction writes somewhere else too.
     pub fn widen(&mut self, footprint: &Footprint) {
+        if self.fences.weakening.is(Weakened::Suspension) {
+            self.late.push(footprint.clone());
+        } else {
+            self.stand(footprint);
+        }
+    }
+
+    fn stand(&mut self, footprint: &Footprint) {
         for scope in self.fences.scopes_of(footprint) {
             if !self.standing.scopes.contains(&scope) {
                 self.fences.raise(&[scope]);

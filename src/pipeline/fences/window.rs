@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::collection::Collection;
 use super::tie::{Tie, Tied};
-use super::{Fences, Stamp};
+use super::{Fences, Stamp, Weakened};
 use crate::command::ReadPlan;
 
 /// A read under way, for which the fences remember what is written meanwhile.
@@ -52,11 +52,15 @@ impl Window {
     pub fn admit(&self, answer: &Arc<dyn Tied>) -> bool {
         // A write of whole scopes that begins after this line is seen by the stamp, whenever the
         // answer is looked at.
-        if !self.fences.unmet(&self.stamp) {
+        let weakened = self.fences.weakening.is(Weakened::Fills);
+        if !weakened && !self.fences.unmet(&self.stamp) {
             return false;
         }
         match &self.precise {
-            Some(p) => p.collection.admit(answer, &p.plan, p.opened),
+            Some(p) => {
+                let opened = (!weakened).then_some(p.opened);
+                p.collection.admit(answer, &p.plan, opened)
+            }
             None => {
                 answer.tie().bind_to_scopes();
                 true
@@ -67,6 +71,9 @@ impl Window {
     /// Joins a reader who has just come: `None` if a write that the read meets in any case was in
     /// flight since the window opened.
     pub fn join(&self) -> Option<Mark> {
+        if self.fences.weakening.is(Weakened::Flights) {
+            return Some(Mark(0));
+        }
         if !self.fences.unmet(&self.stamp) {
             return None;
         }
@@ -79,6 +86,7 @@ impl Window {
     /// Whether the answer is right for a reader who joined at `mark`.
     pub fn serves(&self, answer: &dyn Tied, mark: Mark) -> bool {
         match &self.precise {
+            Some(_) if self.fences.weakening.is(Weakened::Flights) => true,
             Some(p) => p.collection.serves(answer, p.opened, mark.0),
             None => true,
         }
