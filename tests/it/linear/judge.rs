@@ -235,10 +235,10 @@ fn read_document(document: &RawDocument, into: &mut Vec<Shown>) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linear::query;
+    use crate::linear::queries;
 
     fn verdict(model: &Model, name: &str, least: &Least, shown: &[(usize, i64)]) -> Verdict {
-        let queries = query::all("d");
+        let queries = queries::all("d");
         let query = queries.iter().find(|q| q.name.starts_with(name)).unwrap();
         let shown: Vec<Shown> = shown
             .iter()
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn counts_sums_and_phases_lie_between_what_the_keys_allow() {
         let model = Model::new();
-        let queries = query::all("d");
+        let queries = queries::all("d");
         let find = |name: &str| queries.iter().find(|q| q.name.starts_with(name)).unwrap();
         let least = model.least(false);
         let judge = |name| Judge {

@@ -2,7 +2,7 @@
 //! keys, with every kind of write and every shape of read, and each answer judged.
 //!
 //! - `model`: what is known of every key; `judge`: whether an answer may be given
-//! - `query`: the reads; `reader`: who sends them
+//! - `query`, `queries`: the reads; `reader`: who sends them
 //! - `single`, `many`: the writes; `writer`: who sends them
 //! - `run`: all of them before one proxy; `link`: a cheap client
 
@@ -10,6 +10,7 @@ mod judge;
 mod link;
 mod many;
 mod model;
+mod queries;
 mod query;
 mod reader;
 mod run;

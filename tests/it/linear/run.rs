@@ -12,10 +12,10 @@ use petiole::pipeline::Weakened;
 use petiole::proxy::Proxy;
 
 use super::model::{KEYS, Model, first_phase};
-use super::query::{self, BASE, COPY, MAIN, Query, VIEW, VIEWED};
+use super::query::{BASE, COPY, MAIN, Query, VIEW, VIEWED};
 use super::reader::operation_time;
 use super::writer::document;
-use super::{reader, writer};
+use super::{queries, reader, writer};
 use crate::parts::shared;
 
 const READERS: u64 = 12;
@@ -96,8 +96,8 @@ pub async fn run(server: &Deployment, weakened: &[Weakened], most: u64, enough: 
     }
     let run = Run {
         address: proxy.address().to_string(),
-        queries: query::all(&db),
-        slow: query::slow(&db),
+        queries: queries::all(&db),
+        slow: queries::slow(&db),
         db,
         model,
         copying: Mutex::new(()),
