@@ -85,7 +85,7 @@ fn find(r: &mut Random, collection: &str) -> (Document, Order) {
             c.insert("min", doc! {"a": 1});
         }
         4 => drop(c.insert("showRecordId", true)),
-        5 => drop(c.insert("returnKey", true)),
+        5 if order != Order::Ties => drop(c.insert("returnKey", true)),
         _ => {}
     }
     (c, order)
