@@ -31,7 +31,7 @@ pub struct Batch {
 impl Default for Batch {
     fn default() -> Self {
         Self {
-            enabled: false,
+            enabled: true,
             max_documents: 1000,
             max_size: ByteSize(4 << 20),
             linger: Duration::ZERO,
