@@ -307,16 +307,17 @@ impl Members {
         lists: impl IntoIterator<Item = Vec<u64>>,
         slots: &mut Vec<u32>,
     ) -> bool {
-        let length = |hashes: &Vec<u64>| {
-            hashes
-                .iter()
-                .map(|&h| self.postings.count(h))
-                .sum::<usize>()
+        let mut lists: Vec<Vec<u64>> = lists.into_iter().collect();
+        let shortest = match lists.len() {
+            0 => return false,
+            1 => lists.pop(),
+            _ => lists.into_iter().min_by_key(|hashes| {
+                let count = |&hash: &u64| self.postings.count(hash);
+                hashes.iter().map(count).sum::<usize>()
+            }),
         };
-        let Some(shortest) = lists.into_iter().min_by_key(length) else {
-            return false;
-        };
-        slots.extend(shortest.iter().flat_map(|&h| self.postings.of(h)));
+        let hashes = shortest.unwrap_or_default();
+        slots.extend(hashes.iter().flat_map(|&h| self.postings.of(h)));
         true
     }
 

@@ -5,6 +5,7 @@
 //! candidates that needn't be; whoever looks decides on the values themselves.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use foldhash::fast::FixedState;
 
@@ -68,13 +69,15 @@ impl Postings {
         if let Some(before) = self.nodes.get_mut(node.previous as usize) {
             before.next = node.next;
         }
-        if let Some(head) = self.heads.get_mut(&node.hash) {
-            head.count -= 1;
-            if head.first == id {
-                head.first = node.next;
-            }
-            if head.count == 0 {
-                self.heads.remove(&node.hash);
+        if let Entry::Occupied(mut head) = self.heads.entry(node.hash) {
+            if head.get().count <= 1 {
+                head.remove();
+            } else {
+                let head = head.get_mut();
+                head.count -= 1;
+                if head.first == id {
+                    head.first = node.next;
+                }
             }
         }
         self.free.push(id);
