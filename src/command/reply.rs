@@ -104,6 +104,8 @@ pub enum Effect {
     Unchanged,
     /// Something may have changed, and it is over.
     Changed,
+    /// Documents that were there may have changed, and it is over: nothing was upserted.
+    ChangedInPlace,
     /// The write may still land later.
     Unknown,
 }
@@ -132,8 +134,15 @@ pub fn effect(command: &Command, reply: &ReplyView<'_>, behind_mongos: bool) -> 
         }),
         _ => false,
     };
+    let upserts = matches!(command.kind, Kind::Update | Kind::FindAndModify);
+    let upserted = reply.upserted
+        || reply
+            .last_error_object
+            .is_some_and(|last| doc::find(last, "upserted").is_some());
     if nothing {
         Effect::Unchanged
+    } else if upserts && !(upserted || reply.write_errors || reply.retried) {
+        Effect::ChangedInPlace
     } else {
         Effect::Changed
     }
@@ -174,7 +183,7 @@ mod tests {
         );
         assert_eq!(
             proves("update", doc! {"n": 1, "nModified": 1, "ok": 1.0}, false),
-            Effect::Changed
+            Effect::ChangedInPlace
         );
         assert_eq!(
             proves(
@@ -204,6 +213,8 @@ mod tests {
             proves("insert", doc! {"n": 0, "ok": 1.0}, false),
             Effect::Changed
         );
+        let upserted = doc! {"lastErrorObject": {"n": 1, "upserted": 5}, "value": null, "ok": 1.0};
+        assert_eq!(proves("findAndModify", upserted, false), Effect::Changed);
         let missed =
             doc! {"lastErrorObject": {"n": 0, "updatedExisting": false}, "value": null, "ok": 1.0};
         assert_eq!(proves("findAndModify", missed, false), Effect::Unchanged);

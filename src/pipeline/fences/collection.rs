@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::group::{Affected, Group, outlives};
 use super::tie::Tied;
-use crate::command::{Inserts, Reach, ReadPlan, ReadShape, Statement, reach};
+use crate::command::{Effect, Inserts, Reach, ReadPlan, ReadShape, Statement, reach};
 
 /// A collection that is read and written.
 #[derive(Default)]
@@ -89,50 +89,59 @@ impl Collection {
     }
 
     /// A write is over, and its reply hasn't gone to the client yet.
-    pub fn end(&self, held: Held, changed: bool) -> Ended {
-        let mut ended = Ended::default();
+    pub fn end(&self, held: Held, effect: Effect) -> Ended {
         let mut state = self.state.lock();
         state.now += 1;
-        if let Some(statements) = state.writing.remove(&held.began)
-            && changed
-            && state.windows > 0
-        {
-            state.bytes += cost(&statements);
-            let ended = state.now;
-            state.written.push_back(Written {
-                began: held.began,
-                ended,
-                statements,
-            });
-            while state.bytes > REMEMBERED
-                && let Some(oldest) = state.written.pop_front()
-            {
-                state.bytes -= cost(&oldest.statements);
-                state.forgotten = oldest.ended;
+        let statements = state.writing.remove(&held.began).unwrap_or_default();
+        let (statements, judged) = match effect {
+            Effect::Unchanged => {
+                held.groups.iter().for_each(|group| group.revive());
+                drop(state);
+                let held = held.answers.iter().filter_map(Weak::upgrade);
+                held.for_each(|answer| answer.tie().revive());
+                return Ended::default();
             }
-        }
+            // That nothing was upserted spares much of what was suspended.
+            Effect::ChangedInPlace if statements.iter().any(may_upsert) => {
+                let answered = statements.iter().cloned().map(|s| s.answered(None));
+                (answered.collect(), true)
+            }
+            _ => (statements, false),
+        };
+        let mut ended = Ended::default();
         for group in held.groups {
-            if changed {
+            let affected = match judged {
+                true => affected(&group, &statements),
+                false => Affected::Everything,
+            };
+            if let Affected::Everything = affected {
                 group.kill();
                 let current = state.groups.get(group.shape());
                 if current.is_some_and(|g| Arc::ptr_eq(g, &group)) {
                     state.groups.remove(group.shape());
                 }
                 ended.groups.push(group);
-            } else {
-                group.revive();
+                continue;
             }
+            if let Affected::Answers(answers) = affected {
+                for answer in answers {
+                    answer.tie().kill();
+                    ended.answers.push(Arc::downgrade(&answer));
+                }
+            }
+            group.revive();
         }
+        state.remember(held.began, Arc::clone(&statements));
         drop(state);
         for answer in held.answers {
             let Some(upgraded) = answer.upgrade() else {
                 continue;
             };
-            if changed {
+            if judged && statements.iter().all(|s| outlives(&*upgraded, s)) {
+                upgraded.tie().revive();
+            } else {
                 upgraded.tie().kill();
                 ended.answers.push(answer);
-            } else {
-                upgraded.tie().revive();
             }
         }
         ended
@@ -219,6 +228,25 @@ impl Collection {
 }
 
 impl State {
+    /// For the reads that are under way.
+    fn remember(&mut self, began: u64, statements: Arc<[Statement]>) {
+        if self.windows == 0 {
+            return;
+        }
+        self.bytes += cost(&statements);
+        self.written.push_back(Written {
+            began,
+            ended: self.now,
+            statements,
+        });
+        while self.bytes > REMEMBERED
+            && let Some(oldest) = self.written.pop_front()
+        {
+            self.bytes -= cost(&oldest.statements);
+            self.forgotten = oldest.ended;
+        }
+    }
+
     /// The writes that were in flight at some moment after `opened` (and had begun by `mark`).
     /// `None`: not all of them are remembered.
     fn met_since(
@@ -267,6 +295,11 @@ fn affected(group: &Group, statements: &[Statement]) -> Affected {
     } else {
         Affected::Answers(answers)
     }
+}
+
+/// Whether a statement may insert a document of which not all is known.
+fn may_upsert(statement: &Statement) -> bool {
+    matches!(statement.inserts, Inserts::Seeded(_) | Inserts::Anything)
 }
 
 /// What remembering statements costs, in bytes.

@@ -289,7 +289,7 @@ impl Fences {
         if settles {
             let ended = std::mem::take(&mut *self.quarantined.lock());
             for q in ended {
-                self.end(q.standing, true);
+                self.end(q.standing, Effect::Changed);
             }
         }
     }
@@ -305,7 +305,7 @@ impl Fences {
             !over
         });
         for standing in ended {
-            self.end(standing, true);
+            self.end(standing, Effect::Changed);
         }
         self.collections
             .retain(|_, collection| Arc::strong_count(collection) > 1 || !collection.is_idle());
@@ -343,19 +343,19 @@ impl Fences {
         }
     }
 
-    fn end(&self, standing: Standing, changed: bool) {
+    fn end(&self, standing: Standing, effect: Effect) {
         if standing.scopes.is_empty() {
             return;
         }
         for (collection, held) in standing.precise {
-            let more = collection.end(held, changed);
+            let more = collection.end(held, effect);
             if !(more.groups.is_empty() && more.answers.is_empty()) {
                 let mut ended = self.ended.lock();
                 ended.groups.extend(more.groups);
                 ended.answers.extend(more.answers);
             }
         }
-        self.lower(&standing.scopes, changed);
+        self.lower(&standing.scopes, effect != Effect::Unchanged);
     }
 
     fn lower(&self, scopes: &[u32], changed: bool) {
@@ -462,7 +462,7 @@ impl Fence {
             }
             let standing = std::mem::take(&mut self.standing);
             self.fences.release(&standing);
-            self.fences.end(standing, effect == Effect::Changed);
+            self.fences.end(standing, effect);
         }
     }
 

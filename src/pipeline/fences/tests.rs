@@ -139,3 +139,97 @@ fn a_transactions_writes_hold_their_collections_until_it_ends() {
     drop(f.hold(&Footprint::Databases(vec!["d".into()])));
     assert_eq!(held(), [false; 3]);
 }
+
+/// An answer to `find {filter}` with these documents.
+struct Answer {
+    tie: Tie,
+    key: Vec<u8>,
+    documents: Vec<Vec<u8>>,
+}
+
+impl Tied for Answer {
+    fn tie(&self) -> &Tie {
+        &self.tie
+    }
+
+    fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    fn command(&self) -> &[u8] {
+        &self.key
+    }
+
+    fn documents(&self) -> Option<Box<dyn Iterator<Item = &[u8]> + '_>> {
+        Some(Box::new(self.documents.iter().map(Vec::as_slice)))
+    }
+}
+
+fn stored(f: &Arc<Fences>, filter: bson::Document, document: bson::Document) -> Arc<dyn Tied> {
+    let find = bson::doc! {"find": "users", "filter": filter, "$db": "d"};
+    let key = find.to_vec().unwrap();
+    let reads = Reads::Documents {
+        db: "d",
+        collection: "users",
+    };
+    let window = f.open_window(reads, ReadPlan::of(&key)).unwrap();
+    let answer: Arc<dyn Tied> = Arc::new(Answer {
+        tie: window.tie(),
+        key,
+        documents: vec![document.to_vec().unwrap()],
+    });
+    assert!(window.admit(&answer));
+    answer
+}
+
+fn written(command: bson::Document) -> Footprint {
+    let bytes = crate::wire::build::op_msg(1, 0, 0, &command.to_vec().unwrap());
+    let msg = crate::wire::op_msg::OpMsg::parse(&crate::wire::frame::Frame { bytes }).unwrap();
+    crate::command::footprint(&crate::command::Command::parse(&msg).unwrap(), &msg)
+}
+
+#[test]
+fn an_upsert_that_inserted_nothing_spares_the_answers_that_an_insert_would_have_ended() {
+    let f = fences();
+    let other = stored(&f, bson::doc! {"_id": 1}, bson::doc! {"_id": 1, "user": 1});
+    let own = stored(&f, bson::doc! {"_id": 2}, bson::doc! {"_id": 2, "user": 2});
+    let pay = written(bson::doc! {"update": "users", "$db": "d", "updates": [
+        {"q": {"user": 2}, "u": {"$inc": {"coins": 1}}, "upsert": true},
+    ]});
+    let holds = || [&other, &own].map(|answer| f.holds(answer.tie()));
+    let fence = f.begin(&pay);
+    assert_eq!(
+        holds(),
+        [false, false],
+        "nobody knows the _id that it may insert"
+    );
+    fence.settle(Effect::ChangedInPlace);
+    assert_eq!(holds(), [true, false]);
+    f.begin(&pay).settle(Effect::Changed);
+    assert_eq!(holds(), [false, false]);
+}
+
+#[test]
+fn an_answer_that_is_dropped_leaves_the_index() {
+    let f = fences();
+    let answer = stored(&f, bson::doc! {"_id": 1}, bson::doc! {"_id": 1});
+    let index = f.collection_of("d", "users");
+    assert!(!index.is_idle());
+    drop(answer);
+    assert!(index.is_idle());
+}
+
+#[test]
+fn writes_of_this_proxy_are_known_by_their_time_and_others_end_answers() {
+    let f = fences();
+    let read = || stored(&f, bson::doc! {"_id": 1}, bson::doc! {"_id": 1});
+    let set = written(bson::doc! {"update": "users", "$db": "d", "updates": [
+        {"q": {"_id": 1}, "u": {"$set": {"a": 1}}},
+    ]});
+    f.note_own(77);
+    let answer = read();
+    f.landed(&set, 77);
+    assert!(f.holds(answer.tie()));
+    f.landed(&set, 78);
+    assert!(!f.holds(answer.tie()));
+}
