@@ -1,7 +1,11 @@
 //! How much memory the process has, from the operating system. (Linux: proc and cgroup v2;
 //! elsewhere nothing is known.) The watch with its actions is still to come.
 
+mod arena;
+
 use std::fs;
+
+pub use self::arena::use_one_arena;
 
 /// What the operating system says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

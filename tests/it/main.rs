@@ -4,6 +4,7 @@ mod auth;
 mod batch;
 mod bench;
 mod broken_frames;
+mod cache_memory;
 mod cli;
 mod coherence;
 mod differential;

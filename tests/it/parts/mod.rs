@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "a part may wait for its first user")]
 
+pub mod asker;
 pub mod kept;
 pub mod node;
 pub mod proxy;
