@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use super::error::Failure;
 use super::request::{NO_PRINCIPAL, Reply, Request};
@@ -28,6 +29,8 @@ pub enum Step {
     Fail(Failure),
     /// Something is done (another write, say) before the reply goes out.
     During(Box<dyn FnOnce() + Send>, bson::Document),
+    /// The reply comes when the test sends it. A sender that is dropped makes whoever asks panic.
+    Later(oneshot::Receiver<Result<bson::Document, Failure>>),
 }
 
 impl Scripted {
@@ -43,6 +46,13 @@ impl Scripted {
     /// Adds a step.
     pub fn push(&self, step: Step) {
         self.script.lock().push_back(step);
+    }
+
+    /// Adds a step whose reply the test sends.
+    pub fn push_later(&self) -> oneshot::Sender<Result<bson::Document, Failure>> {
+        let (sender, reply) = oneshot::channel();
+        self.push(Step::Later(reply));
+        sender
     }
 
     /// The commands that got here, in order.
@@ -71,6 +81,7 @@ impl Backend for Scripted {
                     act();
                     document
                 }
+                Some(Step::Later(reply)) => reply.await.expect("the test sends a reply")?,
                 None => return Err(Failure::lost("the script is at its end")),
             };
             let body = document.to_vec().unwrap_or_default();

@@ -249,6 +249,11 @@ impl Fences {
         self.valid(&tie.stamp) && tie.holds()
     }
 
+    /// Counts what has voided everything: flushes, changes of users and roles, other servers.
+    pub fn generation(&self) -> u64 {
+        self.scope(EVERYTHING).changed.load(SeqCst)
+    }
+
     /// Answers that writes have ended since the last call, for the cache to drop.
     pub fn take_ended(&self) -> Vec<Arc<dyn Tied>> {
         let ended = std::mem::take(&mut *self.ended.lock());

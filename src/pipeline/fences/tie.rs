@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 
-use super::Stamp;
 use super::group::Group;
+use super::{EVERYTHING, Stamp};
 
 /// A stored answer, as the fences see it.
 pub trait Tied: Send + Sync {
@@ -68,6 +68,16 @@ impl Tie {
         if self.state.fetch_or(DEAD, SeqCst) & DEAD == 0 {
             self.leave();
         }
+    }
+
+    /// The [generation](super::Fences::generation) in which the answer was asked for.
+    pub fn generation(&self) -> u64 {
+        let scopes = self.stamp.scopes.iter().zip(self.stamp.changed);
+        scopes
+            .filter(|(scope, _)| **scope == EVERYTHING)
+            .map(|(_, changed)| changed)
+            .next()
+            .unwrap_or_default()
     }
 
     fn leave(&self) {

@@ -12,7 +12,7 @@ use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::entry::Entry;
-use crate::command::{Command, ErrorReply, codes};
+use crate::command::{Command, ErrorReply, Kind, codes};
 use crate::pipeline::{Reply, Request};
 use crate::wire::build::DocBuf;
 use crate::wire::doc;
@@ -30,6 +30,15 @@ struct Cursor {
     principal: u64,
     session: Option<Box<[u8]>>,
     used: Instant,
+    /// Up to when its user was known to have the right to see the answer.
+    entitled: Entitled,
+}
+
+/// When a user had the right to see an answer: the fences' generation, and the time.
+#[derive(Clone, Copy)]
+struct Entitled {
+    generation: u64,
+    at: Instant,
 }
 
 impl Cursors {
@@ -54,6 +63,10 @@ impl Cursors {
                     principal: request.principal.id,
                     session: session(&request.command),
                     used: Instant::now(),
+                    entitled: Entitled {
+                        generation: entry.tie.generation(),
+                        at: entry.asked,
+                    },
                 },
             );
         }
@@ -86,6 +99,37 @@ impl Cursors {
             }
         }
         Some(Reply::document(&request.frame, &cut.reply))
+    }
+
+    /// The read that a cursor goes on with, if the request may use the cursor but the user's
+    /// rights aren't known to be what they were.
+    pub fn doubtful(
+        &self,
+        request: &Request,
+        generation: u64,
+        principal_ttl: Duration,
+    ) -> Option<Arc<Entry>> {
+        if self.open.is_empty() || request.principal.id == 0 {
+            return None;
+        }
+        let id = request.command.cursor_id()?;
+        let cursor = self.open.get(&id)?;
+        let believed = cursor.entitled.generation == generation
+            && cursor.entitled.at.elapsed() < principal_ttl;
+        (!believed && cursor.refuses(request, id).is_none()).then(|| Arc::clone(&cursor.entry))
+    }
+
+    /// The user had the right to see a cursor's answer in this generation, at this time.
+    pub fn entitle(&self, request: &Request, generation: u64, at: Instant) {
+        let id = request.command.cursor_id().unwrap_or_default();
+        if let Some(mut cursor) = self.open.get_mut(&id) {
+            cursor.entitled = Entitled { generation, at };
+        }
+    }
+
+    /// Ends one.
+    pub fn end(&self, id: i64) {
+        self.open.remove(&id);
     }
 
     pub fn own(&self, id: i64) -> bool {
@@ -121,8 +165,7 @@ impl Cursors {
     }
 
     /// Ends cursors that have been left alone.
-    pub fn sweep(&self) {
-        let now = Instant::now();
+    pub fn sweep(&self, now: Instant) {
         self.open.retain(|_, cursor| now - cursor.used < IDLE);
     }
 
@@ -161,13 +204,27 @@ impl Cursor {
             );
             return Some(error(codes::UNAUTHORIZED, message));
         }
-        let same = self.session.as_deref() == session(command).as_deref();
-        // A killCursors may come without a session.
-        if !same && command.kind == crate::command::Kind::GetMore || command.in_transaction {
-            let message = format!("cursor id {id} was created in another session");
-            return Some(error((50738, "Location50738"), message));
+        if command.kind != Kind::GetMore {
+            // A killCursors may come without a session.
+            return None;
         }
-        None
+        let session = session(command);
+        let (code, how) = match (&self.session, &session) {
+            (None, Some(_)) => ((50736, "Location50736"), "not created in a session"),
+            (Some(_), None) => (
+                (50737, "Location50737"),
+                "created in a session, without an lsid",
+            ),
+            (one, other) if one != other => {
+                ((50738, "Location50738"), "created in another session")
+            }
+            _ if command.txn_number.is_some() => {
+                ((50739, "Location50739"), "not created in a transaction")
+            }
+            _ => return None,
+        };
+        let message = format!("Cannot run getMore on cursor {id}, which was {how}");
+        Some(error(code, message))
     }
 
     /// An error with the `operationTime` of the answer.
@@ -283,4 +340,4 @@ fn session(command: &Command) -> Option<Box<[u8]>> {
 }
 
 /// How long a cursor lives without use (the server's `cursorTimeoutMillis`).
-const IDLE: Duration = Duration::from_secs(600);
+pub(super) const IDLE: Duration = Duration::from_secs(600);

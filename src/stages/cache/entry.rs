@@ -50,6 +50,11 @@ impl Entry {
         batch(self.body(), "firstBatch").unwrap_or(&[])
     }
 
+    /// Whether it may be given to one who comes at this time, as far as its age is concerned.
+    pub fn lives_at(&self, time: Instant) -> bool {
+        self.expires.is_none_or(|end| time < end)
+    }
+
     /// What it costs in memory.
     pub fn weigh(&self) {
         let bytes = self.key.len() + self.reply.len() + PER_ENTRY + self.tie.bytes();

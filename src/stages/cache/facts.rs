@@ -53,27 +53,26 @@ impl Facts {
         }
     }
 
-    /// What the request's collection is, asking the server when it isn't known.
+    /// What is known of the request's collection already.
+    pub fn known(&self, request: &Request, fences: &Fences) -> Option<Known> {
+        let fact = self.known.get(&key(request)?)?;
+        (fact.expires > Instant::now() && fences.valid(&fact.stamp)).then_some(fact.known)
+    }
+
+    /// What the request's collection is, by the server.
     /// An error: no such collection, a kind that can't be relied on, no right to know, or a write
     /// under way.
     /// `watched`: what the server deletes by itself is seen anyway.
-    pub async fn of(
+    pub async fn ask(
         &self,
         request: &Request,
-        fences: &Arc<Fences>,
+        fences: &Fences,
         next: Next<'_>,
         watched: bool,
     ) -> Result<Known, Bypass> {
         let unknown = Bypass::UnknownCollection;
         let db = request.command.db();
         let collection = request.command.collection().ok_or(unknown)?;
-        let key = format!("{}\0{db}\0{collection}", request.principal.id);
-        if let Some(fact) = self.known.get(&key)
-            && fact.expires > Instant::now()
-            && fences.valid(&fact.stamp)
-        {
-            return Ok(fact.known);
-        }
         let stamp = fences.open(Reads::Documents { db, collection });
         let stamp = stamp.ok_or(Bypass::Fenced)?;
         let asked = ask(request, next, &with_options(db, collection)).await;
@@ -92,7 +91,7 @@ impl Facts {
         }
         let expires = Instant::now() + LIFETIME;
         self.known.insert(
-            key,
+            key(request).ok_or(unknown)?,
             Arc::new(Fact {
                 known,
                 stamp,
@@ -121,6 +120,11 @@ async fn may_expire(request: &Request, next: Next<'_>, collection: &str) -> bool
         let index = index.ok().and_then(|i| i.as_document());
         index.is_none_or(|index| doc::find(index, "expireAfterSeconds").is_some())
     })
+}
+
+fn key(request: &Request) -> Option<String> {
+    let (db, collection) = (request.command.db(), request.command.collection()?);
+    Some(format!("{}\0{db}\0{collection}", request.principal.id))
 }
 
 /// `None`: no answer at all. `Some(None)`: an error, or no such collection.

@@ -33,6 +33,8 @@ pub(super) struct Fill {
     /// The server may delete documents by itself, unseen.
     pub expires: bool,
     pub asked: Instant,
+    /// The server had to be asked what the name means.
+    pub asked_first: bool,
 }
 
 impl Cache {
@@ -57,7 +59,11 @@ impl Cache {
             return Err(Bypass::NotWorthIt);
         }
         let watched = self.watches();
-        let known = self.facts.of(request, &self.fences, next, watched).await?;
+        let fact = self.facts.known(request, &self.fences);
+        let known = match fact {
+            Some(known) => known,
+            None => self.facts.ask(request, &self.fences, next, watched).await?,
+        };
         let reads = match (known.kind, sources) {
             (CollectionKind::View, _) | (_, Sources::Database) => Reads::View { db },
             (CollectionKind::Plain, Sources::Own) if plan.is_some() => {
@@ -76,6 +82,7 @@ impl Cache {
             // Of what a view or a `$lookup` reads, it isn't known.
             expires: !watched && (known.expires || matches!(reads, Reads::View { .. })),
             asked: Instant::now(),
+            asked_first: fact.is_none(),
         })
     }
 

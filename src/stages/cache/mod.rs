@@ -12,6 +12,7 @@
 //! - `fill`: from a read that missed to an entry
 //! - `flight`: one read for several who ask the same
 //! - `cursors`, `drain`: results of several batches, out of the cache and into it
+//! - `rights`: who goes on with such a result may still see it
 //! - `worth`: which shapes pay for their place
 //! - `shadow`: a share of the hits is compared with the server's own answer
 
@@ -21,6 +22,7 @@ mod entry;
 mod facts;
 mod fill;
 mod flight;
+mod rights;
 mod rules;
 mod shadow;
 mod stats;
@@ -153,7 +155,7 @@ impl Cache {
             let Some(entry) = self.store.get(key) else {
                 return miss(key);
             };
-            if entry.expires.is_some_and(|at| at <= Instant::now()) {
+            if !entry.lives_at(Instant::now()) {
                 return miss(key);
             }
             if !self.reaches(&entry, wish.after) {
@@ -197,9 +199,8 @@ impl Cache {
     }
 
     async fn read(&self, request: &mut Request, next: Next<'_>) -> Outcome {
-        let mut joins = 0;
-        let mut leads = true;
-        let (key, wish) = loop {
+        let (mut joins, mut leads, mut asked) = (0, true, false);
+        let fill = loop {
             let (key, wish) = match self.look_up(request) {
                 Found::Hit(entry, wish) => {
                     self.stats.hit();
@@ -215,43 +216,48 @@ impl Cache {
                 }
                 Found::Miss(key, wish) => (key, wish),
             };
-            let after = wish.after.unwrap_or(0);
-            let flight = if joins < MOST_JOINS {
-                self.flights.join(&key, after)
-            } else {
-                None
-            };
-            let Some((flight, mark)) = flight else {
-                break (key, wish);
-            };
-            joins += 1;
-            match flight.end(request.deadline()).await {
-                Some(Landing::Answer(entry)) if flight.window.serves(&*entry, mark) => {
-                    self.stats.joined();
-                    request.trail.note(Decision::Joined);
-                    return Ok(self.reply(request, &entry, wish));
+            let came = Instant::now();
+            if joins < MOST_JOINS
+                && let Some((flight, mark)) = self.flights.join(&key, wish.after.unwrap_or(0))
+            {
+                joins += 1;
+                match flight.end(request.deadline()).await {
+                    Some(Landing::Answer(entry))
+                        if entry.lives_at(came) && flight.window.serves(&*entry, mark) =>
+                    {
+                        self.stats.joined();
+                        request.trail.note(Decision::Joined);
+                        return Ok(self.reply(request, &entry, wish));
+                    }
+                    Some(Landing::Abandoned) => continue,
+                    Some(Landing::Answer(_) | Landing::InAir) => joins = MOST_JOINS,
+                    Some(Landing::Released) => {
+                        leads = false;
+                        joins = MOST_JOINS;
+                    }
+                    None => return Ok(expired(request)),
                 }
-                Some(Landing::Answer(_) | Landing::InAir) => break (key, wish),
-                Some(Landing::Released) => {
-                    leads = false;
-                    break (key, wish);
+            }
+            let fill = self.fill(request, &key, wish, next).await;
+            if fill.as_ref().is_ok_and(|fill| fill.asked_first) && !asked {
+                // Others may have gone while it was asked what the name means.
+                asked = true;
+                continue;
+            }
+            self.stats.miss();
+            request.trail.note(Decision::Miss);
+            match fill {
+                Ok(fill) => break fill,
+                Err(why) => {
+                    self.bypass(request, why);
+                    return next.run(request).await;
                 }
-                Some(Landing::Abandoned) => {}
-                None => return Ok(expired(request)),
             }
         };
-        self.stats.miss();
-        request.trail.note(Decision::Miss);
-        match self.fill(request, &key, wish, next).await {
-            Ok(fill) => {
-                let lead = self.flights.lead(&key, Arc::clone(&fill.flight), leads);
-                self.fly(request, next, lead, fill).await
-            }
-            Err(why) => {
-                self.bypass(request, why);
-                next.run(request).await
-            }
-        }
+        let lead = self
+            .flights
+            .lead(&fill.key, Arc::clone(&fill.flight), leads);
+        self.fly(request, next, lead, fill).await
     }
 
     /// Reads, and lets others have the answer.
@@ -306,6 +312,9 @@ impl Cache {
     }
 
     async fn more(&self, request: &mut Request, next: Next<'_>) -> Outcome {
+        if let Some(refusal) = self.loses(request, next).await? {
+            return Ok(refusal);
+        }
         if let Some(reply) = self.cursors.more(request) {
             return Ok(reply);
         }
@@ -369,7 +378,7 @@ impl Stage for Cache {
     }
 
     fn sweep(&self) {
-        self.cursors.sweep();
+        self.cursors.sweep(Instant::now());
         self.drains.sweep();
         self.bury(usize::MAX);
         if self.fences.take_voided() {

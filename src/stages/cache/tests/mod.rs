@@ -1,5 +1,9 @@
 //! The cache behind a scripted backend.
 
+mod flights;
+mod replays;
+mod shadows;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,23 +13,19 @@ use super::Cache;
 use crate::command::{Bypass, Effect, Footprint, Namespace};
 use crate::config;
 use crate::pipeline::scripted::{Scripted, Step, request};
-use crate::pipeline::{Decision, Fences, Horizon, Pipeline, Request, Stage};
+use crate::pipeline::{
+    Decision, Fences, Horizon, NO_PRINCIPAL, Pipeline, Principal, Request, Stage,
+};
 
 struct Setup {
-    pipeline: Pipeline,
+    pipeline: Arc<Pipeline>,
     backend: Arc<Scripted>,
     cache: Arc<Cache>,
     fences: Arc<Fences>,
 }
 
 fn setup(script: impl IntoIterator<Item = Document>) -> Setup {
-    setup_with(
-        script,
-        config::Cache {
-            external_writes: config::ExternalWrites::None,
-            ..Default::default()
-        },
-    )
+    setup_with(script, watched_by_nobody())
 }
 
 fn setup_with(script: impl IntoIterator<Item = Document>, config: config::Cache) -> Setup {
@@ -35,7 +35,7 @@ fn setup_with(script: impl IntoIterator<Item = Document>, config: config::Cache)
     let stages: Vec<Box<dyn Stage>> = vec![Box::new(Arc::clone(&cache))];
     let pipeline = Pipeline::new(stages, backend.clone(), Arc::clone(&fences));
     Setup {
-        pipeline,
+        pipeline: Arc::new(pipeline),
         backend,
         cache,
         fences,
@@ -44,10 +44,33 @@ fn setup_with(script: impl IntoIterator<Item = Document>, config: config::Cache)
 
 impl Setup {
     async fn run(&self, command: Document) -> Request {
-        let mut request = request(&command);
-        self.pipeline.run(&mut request).await.expect("an answer");
-        request
+        self.ask(command).await.0
     }
+
+    /// What was decided, and the reply.
+    async fn ask(&self, command: Document) -> (Request, Document) {
+        self.ask_as(&NO_PRINCIPAL, command).await
+    }
+
+    async fn ask_as(&self, principal: &Arc<Principal>, command: Document) -> (Request, Document) {
+        let mut request = request(&command);
+        request.principal = Arc::clone(principal);
+        let reply = self.pipeline.run(&mut request).await.expect("an answer");
+        let document = Document::from_reader(&mut reply.body()).expect("a document");
+        (request, document)
+    }
+}
+
+fn watched_by_nobody() -> config::Cache {
+    config::Cache {
+        external_writes: config::ExternalWrites::None,
+        ..Default::default()
+    }
+}
+
+/// No view, not capped, and in no collation.
+fn plain() -> Document {
+    doc! {"cursor": {"id": 0_i64, "ns": "d.$cmd.listCollections", "firstBatch": [{"name": "c", "type": "collection", "options": {}}]}, "ok": 1.0}
 }
 
 fn collection() -> Document {
