@@ -11,11 +11,12 @@
 //! - `rules`: what the configuration says
 //! - `fill`: from a read that missed to an entry
 //! - `flight`: one read for several who ask the same
-//! - `cursors`, `drain`: results of several batches, out of the cache and into it
+//! - `cursors`, `drain`, `batches`: results of several batches, out of the cache and into it
 //! - `rights`: who goes on with such a result may still see it
 //! - `worth`: which shapes pay for their place
 //! - `shadow`: a share of the hits is compared with the server's own answer
 
+mod batches;
 mod cursors;
 mod drain;
 mod entry;
@@ -38,7 +39,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use self::cursors::{Cursors, killed_reply};
+use self::cursors::Cursors;
 use self::drain::{Drain, Drains};
 use self::entry::Entry;
 use self::facts::Facts;
@@ -55,7 +56,6 @@ use crate::config;
 use crate::pipeline::{
     BoxFuture, Decision, Fences, Horizon, Next, Outcome, Reply, Request, Stage, Tied,
 };
-use crate::wire::doc;
 use crate::wire::frame::Frame;
 
 /// The read cache.
@@ -295,54 +295,6 @@ impl Cache {
             self.drain(Drain::new(fill), cursor, reply.body());
         }
         Ok(reply)
-    }
-
-    /// Adds a batch to an answer of several, and stores it if that was the last one.
-    fn drain(&self, mut drain: Drain, cursor: i64, reply: &[u8]) {
-        match drain.add(reply) {
-            Ok(None) => self.drains.put(cursor, drain),
-            Ok(Some(whole)) => {
-                let entry = self.draft(&drain.fill, &whole);
-                if entry.is_ok_and(|entry| self.store(&entry, &drain.fill).is_ok()) {
-                    self.stats.stored();
-                }
-            }
-            Err(()) => {}
-        }
-    }
-
-    async fn more(&self, request: &mut Request, next: Next<'_>) -> Outcome {
-        if let Some(refusal) = self.loses(request, next).await? {
-            return Ok(refusal);
-        }
-        if let Some(reply) = self.cursors.more(request) {
-            return Ok(reply);
-        }
-        let cursor = request.command.cursor_id().unwrap_or(0);
-        let drain = self.drains.take(cursor, request.principal.id);
-        let reply = next.run(request).await?;
-        if let Some(drain) = drain {
-            self.drain(drain, cursor, reply.body());
-        }
-        Ok(reply)
-    }
-
-    async fn kill(&self, request: &mut Request, next: Next<'_>) -> Outcome {
-        let killed = self.cursors.kill(request);
-        let named = doc::find(request.command.body(), "cursors").and_then(|c| c.as_array());
-        let named = named.map_or(0, |ids| doc::elements(ids).count());
-        if killed.is_empty() {
-            return next.run(request).await;
-        }
-        if killed.len() == named {
-            return Ok(Reply::document(
-                &request.frame,
-                &killed_reply(&killed, None),
-            ));
-        }
-        let theirs = next.run(request).await?;
-        let reply = killed_reply(&killed, Some(theirs.body()));
-        Ok(Reply::document(&request.frame, &reply))
     }
 
     fn bypass(&self, request: &mut Request, why: Bypass) {
