@@ -332,6 +332,7 @@ impl Stage for Cache {
     fn sweep(&self) {
         self.cursors.sweep(Instant::now());
         self.drains.sweep();
+        self.judge();
         self.bury(usize::MAX);
         if self.fences.take_voided() {
             self.store.retain(|entry| self.fences.holds(&entry.tie));

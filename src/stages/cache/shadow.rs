@@ -1,8 +1,9 @@
 //! Shadow verification: a share of the hits is also asked of the server, and compared.
 //!
-//! The client of such a hit gets the server's answer. What differs counts as a mismatch only if
-//! the entry outlived the comparison: a write that changed the answer meanwhile has ended it, once
-//! the watch (if there is one) has passed the moment of the server's answer. Answers may lawfully
+//! The client of such a hit gets the server's answer, at once. What differs counts as a mismatch
+//! only if the entry outlived the comparison: a write that changed the answer meanwhile has ended
+//! it, once the watch (if there is one) has passed the moment of the server's answer. Until then
+//! it's a suspect. Answers may lawfully
 //! differ in the order of what isn't sorted, and in which documents a limit leaves over; so only
 //! what can't differ is compared.
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::entry::{Entry, batch};
@@ -21,11 +23,18 @@ use crate::pipeline::{Decision, Next, Outcome, Request, Tied};
 use crate::wire::doc;
 
 /// Picks the hits to be compared.
-#[derive(Debug)]
 pub(super) struct Shadow {
     /// One in so many; 0: none.
     one_in: u64,
     hits: AtomicU64,
+    suspects: Mutex<Vec<Suspect>>,
+}
+
+/// An entry that differs from an answer of a time that the watch hasn't passed.
+struct Suspect {
+    entry: Arc<Entry>,
+    answered: u64,
+    since: Instant,
 }
 
 impl Shadow {
@@ -44,6 +53,7 @@ impl Shadow {
         Shadow {
             one_in,
             hits: AtomicU64::new(0),
+            suspects: Mutex::default(),
         }
     }
 
@@ -69,42 +79,58 @@ impl Cache {
             return Ok(reply);
         }
         self.stats.compared();
-        if !agree(entry, reply.body()) {
+        if !agree(entry, reply.body()) && self.fences.holds(&entry.tie) {
             let answered = doc::find(reply.body(), "operationTime").and_then(|t| t.as_timestamp());
-            if self.outlives(entry, answered).await {
-                self.stats.mismatch();
+            if !self.watches() {
                 request.trail.note(Decision::Mismatch);
-                self.report(request, entry);
+                self.mismatch(entry);
+            } else if let Some(answered) = answered {
+                let mut suspects = self.shadow.suspects.lock();
+                if suspects.len() < MOST {
+                    suspects.push(Suspect {
+                        entry: Arc::clone(entry),
+                        answered,
+                        since: Instant::now(),
+                    });
+                }
             }
         }
         Ok(reply)
     }
 
-    /// Whether the entry is still held to be right, once all that the server had seen has been
-    /// seen here.
-    async fn outlives(&self, entry: &Entry, answered: Option<u64>) -> bool {
-        let patience = Instant::now() + PATIENCE;
-        while self.watches() && !answered.is_some_and(|t| self.horizon.passed(t)) {
-            if Instant::now() > patience || !self.fences.holds(&entry.tie) {
-                return false;
+    /// Decides on the suspects whose time the watch has passed.
+    pub(super) fn judge(&self) {
+        let mut guilty = Vec::new();
+        self.shadow.suspects.lock().retain(|suspect| {
+            // In this order: what the watch has passed has ended what it changed.
+            let passed = self.horizon.passed(suspect.answered);
+            let holds = self.fences.holds(&suspect.entry.tie);
+            if passed && holds {
+                guilty.push(Arc::clone(&suspect.entry));
             }
-            tokio::time::sleep(BEAT).await;
+            !passed && holds && suspect.since.elapsed() < PATIENCE
+        });
+        for entry in guilty {
+            self.mismatch(&entry);
         }
-        self.fences.holds(&entry.tie)
     }
 
-    fn report(&self, request: &Request, entry: &Entry) {
-        let command = &request.command;
+    /// Counts, tells, and flushes the namespace.
+    fn mismatch(&self, entry: &Entry) {
+        self.stats.mismatch();
         let fields = |key: &str| {
             let values = doc::find(entry.command(), key).and_then(|f| f.as_document());
             let fields = values.into_iter().flat_map(doc::elements).flatten();
             fields.map(|f| f.key).collect::<Vec<_>>().join(",")
         };
-        let (db, collection) = (command.db(), command.collection().unwrap_or_default());
+        let asked = doc::elements(entry.command()).next().and_then(Result::ok);
+        let (command, collection) = asked.map_or(("", ""), |c| (c.key, c.as_str().unwrap_or("")));
+        let db = doc::find(entry.command(), "$db").and_then(|db| db.as_str());
+        let db = db.unwrap_or_default();
         tracing::error!(
             target: "petiole::cache",
             namespace = format!("{db}.{collection}"),
-            command = command.name(),
+            command,
             filter = fields("filter") + &fields("query"),
             sort = fields("sort"),
             age_ms = u64::try_from(entry.asked.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -167,8 +193,8 @@ fn same_values(kept: Option<&[u8]>, fresh: Option<&[u8]>) -> bool {
     counts.values().all(|&n| n == 0)
 }
 
-/// How long a comparison waits for the watch.
+/// How long a suspect waits for the watch.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often it looks.
-const BEAT: Duration = Duration::from_millis(5);
+/// Suspects at a time.
+const MOST: usize = 256;

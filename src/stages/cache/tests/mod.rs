@@ -29,9 +29,17 @@ fn setup(script: impl IntoIterator<Item = Document>) -> Setup {
 }
 
 fn setup_with(script: impl IntoIterator<Item = Document>, config: config::Cache) -> Setup {
+    setup_under(script, config, Horizon::off())
+}
+
+fn setup_under(
+    script: impl IntoIterator<Item = Document>,
+    config: config::Cache,
+    horizon: Arc<Horizon>,
+) -> Setup {
     let backend = Arc::new(Scripted::replies(script));
     let fences = Fences::new(Duration::from_secs(90));
-    let cache = Arc::new(Cache::new(&config, Arc::clone(&fences), Horizon::off()));
+    let cache = Arc::new(Cache::new(&config, Arc::clone(&fences), horizon));
     let stages: Vec<Box<dyn Stage>> = vec![Box::new(Arc::clone(&cache))];
     let pipeline = Pipeline::new(stages, backend.clone(), Arc::clone(&fences));
     Setup {

@@ -95,3 +95,37 @@ async fn the_configured_share_of_the_hits_is_compared() {
     }
     assert_eq!(s.cache.stats().compares(), 2);
 }
+
+#[tokio::test]
+async fn where_others_are_watched_a_difference_counts_once_the_watch_has_passed_it() {
+    for written in [false, true] {
+        let config = config::Cache {
+            shadow_share: 1.0,
+            ..Default::default()
+        };
+        let at = |time: u32| u64::from(time) << 32;
+        let horizon = Horizon::starting(Duration::from_secs(60));
+        horizon.begun(at(1));
+        horizon.polled(tokio::time::Instant::now(), at(1));
+        let s = setup_under([plain(), batch(1)], config, Arc::clone(&horizon));
+        s.run(find()).await;
+        let mut fresh = batch(2);
+        let time = bson::Timestamp {
+            time: 2,
+            increment: 0,
+        };
+        fresh.insert("operationTime", time);
+        s.backend.push(Step::Reply(fresh.clone()));
+        assert_eq!(s.ask(find()).await.1, fresh, "the client doesn't wait");
+        s.cache.sweep();
+        assert_eq!(s.cache.stats().mismatches(), 0, "it may have been a write");
+        if written {
+            let on = Footprint::Namespaces(vec![Namespace::new("d", "c")]);
+            s.fences.landed(&on, at(2));
+        }
+        horizon.advance(at(2));
+        s.cache.sweep();
+        assert_eq!(s.cache.stats().mismatches(), u64::from(!written));
+        assert_eq!(s.cache.entries(), 0);
+    }
+}
