@@ -16,6 +16,8 @@ impl Model {
     pub fn reply_to(&self, command: &Document) -> Vec<u8> {
         let reply = if command.contains_key("listCollections") {
             batch(doc! {"name": "users", "type": "collection", "options": {}})
+        } else if command.contains_key("listIndexes") {
+            batch(doc! {"name": "_id_", "key": {"_id": 1}, "v": 2})
         } else if let Ok(updates) = command.get_array("updates") {
             let q = updates[0]
                 .as_document()

@@ -189,6 +189,7 @@ impl Cache {
     /// The reply that an entry makes for a request.
     fn reply(&self, request: &Request, entry: &Arc<Entry>, wish: Wish) -> Reply {
         entry.hits.fetch_add(1, Relaxed);
+        entry.shape.hit();
         if entry.fits(wish.batch_size) {
             return Reply::replayed(Frame {
                 bytes: entry.reply.clone(),

@@ -1,9 +1,9 @@
 //! Which reads are worth their place (DESIGN §4 rule 13).
 //!
 //! Reads of one shape (a command with its values removed, in one collection) share a record of
-//! what their entries brought by the time they left: how often they were served, how much time
-//! that saved, and how much room they took. A shape whose entries nearly all left unused is
-//! stored only now and then, to see whether that has changed; and while the cache is full, so is
+//! what their entries bring: how often they are served, how many leave, how much time those that
+//! left had saved, and how much room they took. A shape of which many more entries leave than are
+//! ever served is stored only now and then, to see whether that has changed; and while the cache is full, so is
 //! a shape that saves far less time by the byte than the cache does as a whole. While there is
 //! room, being large costs nothing.
 
@@ -18,16 +18,17 @@ use quick_cache::sync::Cache;
 pub(super) struct Shape {
     record: Record,
     all: Arc<Record>,
+    /// Hits of entries that are here and that were, fading as `record` does.
+    used: AtomicU64,
     /// Smoothed time of the read itself, in microseconds.
     cost: AtomicU64,
     asked: AtomicU64,
 }
 
-/// Entries that have left: how many, their hits, the microseconds saved, and their bytes.
+/// Entries that have left: how many, the microseconds saved, and their bytes.
 #[derive(Debug, Default)]
 struct Record {
     left: AtomicU64,
-    hits: AtomicU64,
     saved: AtomicU64,
     bytes: AtomicU64,
 }
@@ -64,7 +65,7 @@ impl Shape {
     /// Whether another answer is worth storing now.
     pub fn pays(&self, cache_is_full: bool) -> bool {
         let trial = self.asked.fetch_add(1, Relaxed).is_multiple_of(TRIAL);
-        trial || !(self.record.is_unused() || cache_is_full && self.is_poor())
+        trial || !(self.is_unused() || cache_is_full && self.is_poor())
     }
 
     /// A read of this shape took so long.
@@ -79,11 +80,23 @@ impl Shape {
         self.cost.store(smoothed.max(1), Relaxed);
     }
 
+    /// An entry was served.
+    pub fn hit(&self) {
+        self.used.fetch_add(1, Relaxed);
+    }
+
     /// An entry has left after so many hits.
     pub fn left(&self, hits: u32, bytes: u32) {
         let saved = u64::from(hits) * self.cost.load(Relaxed);
-        self.record.add(hits, saved, bytes);
-        self.all.add(hits, saved, bytes);
+        if self.record.add(saved, bytes) {
+            self.used.store(self.used.load(Relaxed) / 2, Relaxed);
+        }
+        self.all.add(saved, bytes);
+    }
+
+    fn is_unused(&self) -> bool {
+        let left = self.record.left.load(Relaxed);
+        left >= ENOUGH && self.used.load(Relaxed) * UNUSED < left
     }
 
     /// Its entries save less by the byte than others do, by far.
@@ -94,21 +107,18 @@ impl Shape {
 }
 
 impl Record {
-    fn add(&self, hits: u32, saved: u64, bytes: u32) {
-        self.hits.fetch_add(u64::from(hits), Relaxed);
+    /// Whether the past counts half from now on.
+    fn add(&self, saved: u64, bytes: u32) -> bool {
         self.saved.fetch_add(saved, Relaxed);
         self.bytes.fetch_add(u64::from(bytes), Relaxed);
-        if self.left.fetch_add(1, Relaxed) >= FADES {
-            // The past counts half. Racing threads may halve twice: it is an estimate.
-            for counter in [&self.left, &self.hits, &self.saved, &self.bytes] {
+        let fades = self.left.fetch_add(1, Relaxed) >= FADES;
+        if fades {
+            // Racing threads may halve twice: it is an estimate.
+            for counter in [&self.left, &self.saved, &self.bytes] {
                 counter.store(counter.load(Relaxed) / 2, Relaxed);
             }
         }
-    }
-
-    fn is_unused(&self) -> bool {
-        let left = self.left.load(Relaxed);
-        left >= ENOUGH && self.hits.load(Relaxed) * UNUSED < left
+        fades
     }
 
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
@@ -150,7 +160,7 @@ mod tests {
         assert_eq!(admitted(&shape, false), 160, "nothing is known yet");
         (0..100).for_each(|_| shape.left(0, 500));
         assert_eq!(admitted(&shape, false), 10);
-        (0..100).for_each(|_| shape.left(3, 500));
+        (0..20).for_each(|_| shape.hit());
         assert_eq!(admitted(&shape, false), 160);
         assert!(Arc::ptr_eq(&shape, &worth.shape(1)));
     }
@@ -163,7 +173,9 @@ mod tests {
             shape.took(Duration::from_micros(200));
         }
         for _ in 0..100 {
+            (0..10).for_each(|_| small.hit());
             small.left(10, 500);
+            big.hit();
             big.left(1, 500_000);
         }
         assert_eq!(admitted(&big, false), 160);
