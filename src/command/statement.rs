@@ -76,7 +76,7 @@ pub struct Statement {
 }
 
 /// The statements of an insert, update, delete or findAndModify. `None` when they can't be read,
-/// or are more than [`MOST`]: then it's a write to the whole collection.
+/// or are more than 1,000: then it's a write to the whole collection.
 pub fn statements(command: &Command, msg: &OpMsg) -> Option<Vec<Statement>> {
     // Encrypted fields are written by the server, into other collections too.
     if doc::find(command.body(), "encryptionInformation").is_some() {

@@ -3,14 +3,14 @@
 //! Group commit: the first write of a group leaves at once, as the bytes that came; those that come
 //! while it is under way queue, and leave together when it returns. Nobody waits for a timer, and a
 //! lone client pays nothing. Every client gets a reply of its own, cut out of the server's
-//! ([`split`]), after the server has acknowledged the batch at that client's write concern, which
-//! all of a group share ([`key`]).
+//! (`split`), after the server has acknowledged the batch at that client's write concern, which
+//! all of a group share (`key`).
 //!
 //! Invariants:
 //! - A write is sent once under one pair of numbers: its client's own if it goes alone, the batch's
-//!   if not. The [`journal`] knows which before anything is sent, and a retry is handled
+//!   if not. The `journal` knows which before anything is sent, and a retry is handled
 //!   accordingly; it is never sent under the other pair.
-//! - A batch runs in a task of its own ([`commit`]). Whoever waits for it may be dropped.
+//! - A batch runs in a task of its own (`commit`). Whoever waits for it may be dropped.
 //! - Batching may fail; a write may not fail because of it. Whatever can't be batched, or has waited
 //!   for `max_wait`, goes alone.
 //! - Fences aren't this stage's business: each client's own stands around its request, from before

@@ -2,7 +2,7 @@
 //!
 //! `find`, `aggregate`, `count` and `distinct`. An entry is served only while nothing that it
 //! depends on is being written or has changed ([`Tie`](crate::pipeline::Tie)), it is stored only
-//! if it outlives all that was written while it was read ([`Window`]), and while writes that go
+//! if it outlives all that was written while it was read ([`Window`](crate::pipeline::Window)), and while writes that go
 //! around the proxy may have been missed, nothing is served at all. The fences are the
 //! pipeline's; this stage only asks.
 //!
