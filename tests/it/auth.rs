@@ -94,7 +94,10 @@ async fn scram_sha_1_and_256_are_relayed_and_a_wrong_password_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_principal_has_read_is_never_served_to_another() {
-    let proxy = Proxy::start(&shared::auth().await.seed_uri(), &[("cache.ttl", "\"1h\"")]);
+    let proxy = Proxy::start(
+        &shared::auth().await.seed_uri(),
+        &[("cache.external_writes", "\"none\"")],
+    );
     let root = root(&proxy).await;
     let db = root.database(&shared::database("auth"));
     users(&db).await;
@@ -131,7 +134,10 @@ async fn what_one_principal_has_read_is_never_served_to_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_user_gets_no_more_hits() {
-    let proxy = Proxy::start(&shared::auth().await.seed_uri(), &[("cache.ttl", "\"1h\"")]);
+    let proxy = Proxy::start(
+        &shared::auth().await.seed_uri(),
+        &[("cache.external_writes", "\"none\"")],
+    );
     let root = root(&proxy).await;
     let db = root.database(&shared::database("auth"));
     users(&db).await;

@@ -10,7 +10,10 @@ use crate::raw::{self, RawClient, Section};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unacknowledged_write_is_seen_by_the_clients_next_read() {
-    let proxy = Proxy::start(&shared::rs().await.seed_uri(), &[("cache.ttl", "\"1h\"")]);
+    let proxy = Proxy::start(
+        &shared::rs().await.seed_uri(),
+        &[("cache.external_writes", "\"none\"")],
+    );
     let db = shared::database("unacknowledged");
     let mut client = RawClient::connect(proxy.address()).await.unwrap();
     let insert = doc! {"insert": "c", "documents": [{"_id": 1, "v": 0}], "$db": &db};
@@ -78,7 +81,10 @@ async fn writes_around_the_proxy_are_seen_after_the_ttl() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_follows_the_collections_it_reads() {
-    let proxy = Proxy::start(&shared::rs().await.seed_uri(), &[("cache.ttl", "\"1h\"")]);
+    let proxy = Proxy::start(
+        &shared::rs().await.seed_uri(),
+        &[("cache.external_writes", "\"none\"")],
+    );
     let client = Client::with_uri_str(proxy.uri()).await.unwrap();
     let db = client.database(&shared::database("views"));
     let base = db.collection::<Document>("base");
@@ -123,7 +129,7 @@ async fn a_write_cut_off_by_a_crash_is_fenced_until_the_server_is_another_proces
     let options = petiole::embedded::MongodOptions::standalone();
     let deployment = petiole::embedded::Deployment::start(options).await.unwrap();
     let settings = [
-        ("cache.ttl", "\"1h\""),
+        ("cache.external_writes", "\"none\""),
         ("upstream.failover_wait", "\"30s\""),
     ];
     let proxy = Proxy::start(&deployment.seed_uri(), &settings);
