@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::auth::{AuthLink, Principals};
 use super::dial::Dialer;
+use super::faults::Faults;
 use super::hello::Hello;
 use super::link::LinkError;
 use super::pin::Pins;
@@ -43,6 +44,7 @@ impl Upstream {
             tls: seeds.tls,
             connect_timeout: config.connect_timeout,
             compressors: config.compressors.iter().map(|c| c.name()).collect(),
+            faults: Faults::default(),
         });
         let settings = Settings {
             direct: seeds.direct,
@@ -90,6 +92,12 @@ impl Upstream {
     /// Numbers of the pool.
     pub fn pool(&self) -> PoolStats {
         self.pool.stats()
+    }
+
+    /// Faults that a test makes on this proxy's links.
+    #[cfg(feature = "test-hooks")]
+    pub fn faults(&self) -> &Faults {
+        &self.dialer.faults
     }
 
     /// Cursors pinned to servers now.

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::address::Address;
+use super::faults::Faults;
 use super::hello::greeting;
 use super::link::{Link, LinkError};
 use super::server::Server;
@@ -25,6 +26,7 @@ pub struct Dialer {
     pub(super) tls: Option<Connector>,
     pub(super) connect_timeout: Duration,
     pub(super) compressors: Vec<&'static str>,
+    pub(super) faults: Faults,
 }
 
 impl Dialer {
@@ -37,7 +39,7 @@ impl Dialer {
     ) -> Result<(Link, Bytes), Failure> {
         let dialling = async {
             let sock = self.connect(&server.address).await?;
-            let mut link = Link::new(sock, Arc::clone(server), home);
+            let mut link = Link::new(sock, Arc::clone(server), home, &self.faults);
             let bytes = build::op_msg(1, 0, 0, &greeting(&self.compressors, extra));
             let reply = link.exchange(&Frame { bytes }, false).await?;
             Ok::<_, LinkError>((link, body_of(&reply)))

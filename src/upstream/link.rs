@@ -7,6 +7,9 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
+#[cfg(feature = "test-hooks")]
+use super::faults::Act;
+use super::faults::Faults;
 use super::server::Server;
 use super::sock::Sock;
 use crate::wire::op_code;
@@ -26,6 +29,8 @@ pub struct Link {
     pub(super) home: usize,
     pub(super) last_used: Instant,
     pub(super) compressor: Option<Compressor>,
+    #[cfg(feature = "test-hooks")]
+    faults: (Faults, u64),
 }
 
 /// A link that can't be used any more.
@@ -54,7 +59,11 @@ pub enum LinkError {
 }
 
 impl Link {
-    pub(super) fn new(sock: Sock, server: Arc<Server>, home: usize) -> Link {
+    #[cfg_attr(
+        not(feature = "test-hooks"),
+        expect(unused_variables, reason = "there are no faults")
+    )]
+    pub(super) fn new(sock: Sock, server: Arc<Server>, home: usize, faults: &Faults) -> Link {
         let generation = server.generation();
         Link {
             sock,
@@ -64,11 +73,29 @@ impl Link {
             home,
             last_used: Instant::now(),
             compressor: None,
+            #[cfg(feature = "test-hooks")]
+            faults: (faults.clone(), faults.next_link()),
         }
     }
 
     /// Sends a message and waits for its (first) reply.
     pub async fn exchange(
+        &mut self,
+        frame: &Frame,
+        may_compress: bool,
+    ) -> Result<Frame, LinkError> {
+        #[cfg(feature = "test-hooks")]
+        if let Some(act) = self
+            .faults
+            .0
+            .meet(self.faults.1, &self.server.address, frame)
+        {
+            return self.faulty_exchange(frame, may_compress, act).await;
+        }
+        self.plain_exchange(frame, may_compress).await
+    }
+
+    async fn plain_exchange(
         &mut self,
         frame: &Frame,
         may_compress: bool,
@@ -80,6 +107,40 @@ impl Link {
             return Err(LinkError::OutOfTurn { expected, got });
         }
         Ok(reply)
+    }
+
+    /// An exchange with a fault that a test has asked for.
+    #[cfg(feature = "test-hooks")]
+    async fn faulty_exchange(
+        &mut self,
+        frame: &Frame,
+        may_compress: bool,
+        act: Act,
+    ) -> Result<Frame, LinkError> {
+        let half = |bytes: &[u8]| bytes.len() / 2;
+        match act {
+            Act::Delay(time) => {
+                let reply = self.plain_exchange(frame, may_compress).await?;
+                tokio::time::sleep(time).await;
+                return Ok(reply);
+            }
+            Act::DropBeforeSending => {}
+            Act::CutRequest => {
+                let sent = frame.bytes.get(..half(&frame.bytes)).unwrap_or_default();
+                self.sock.write_all(sent).await?;
+                self.sock.flush().await?;
+            }
+            Act::DropReply => {
+                self.plain_exchange(frame, may_compress).await?;
+            }
+            Act::CutReply => {
+                let reply = self.plain_exchange(frame, may_compress).await?;
+                let came = reply.bytes.get(..half(&reply.bytes)).unwrap_or_default();
+                self.buf.extend_from_slice(came);
+            }
+        }
+        self.sock.shutdown().await?;
+        Err(LinkError::Closed)
     }
 
     /// Sends a message. Messages that carry credentials are never compressed.

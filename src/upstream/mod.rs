@@ -8,6 +8,7 @@ mod address;
 mod auth;
 mod backend;
 mod dial;
+mod faults;
 mod hello;
 mod link;
 mod monitor;
@@ -24,6 +25,8 @@ pub mod watch;
 pub use address::Address;
 pub use auth::AuthLink;
 pub use backend::Upstream;
+#[cfg(feature = "test-hooks")]
+pub use faults::{Act, Faults, Passing, Rule};
 pub use hello::{Hello, Role};
 pub use link::{Link, LinkError};
 pub use pool::{Lease, PoolStats, set_home};
