@@ -5,7 +5,8 @@
 //! - [`rounds`] runs several targets in turn, A B C A B C …, so that a slow minute of the machine hits all of them;
 //!   [`ratio`] compares them round by round.
 //! - [`process`] starts, watches and ends child processes; [`peers`] are those that we compare with.
-//! - [`run`] is `petiole bench`: [`servers`] starts what is measured, [`goals`] says which ratios matter, [`table`]
+//! - [`run`] is `petiole bench`: [`servers`] starts what is measured ([`proxy`], [`peers`]),
+//!   [`contestant`] is one target of one workload, [`goals`] says which ratios matter, [`table`]
 //!   prints and [`record`] saves the findings; [`status`] asks a proxy for its counters.
 //! - [`demo`] is `petiole demo`.
 //!
@@ -13,12 +14,14 @@
 //! its CPU time can be told apart. The raw generator doesn't authenticate and doesn't speak TLS.
 
 pub mod connection;
+pub mod contestant;
 pub mod demo;
 pub mod goals;
 pub mod load;
 pub mod pace;
 pub mod peers;
 pub mod process;
+pub mod proxy;
 pub mod random;
 pub mod ratio;
 pub mod record;

@@ -7,14 +7,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::contestant::Contestant;
 use super::goals::verdicts;
 use super::load::{Fleet, Pacing, Plan};
 use super::process::busy_share;
 use super::record::{Machine, Record, Run};
 use super::rounds::{Lane, interleave};
-use super::servers::{Contestant, Server, Servers};
+use super::servers::{Other, Server, Servers};
 use super::table;
-use super::workload::Workload;
+use super::workload::writes::{Acknowledged, write_concern};
+use super::workload::{Workload, WriteStyle};
 
 /// Arguments of `petiole bench`.
 #[derive(Debug, Clone, clap::Args)]
@@ -47,10 +49,19 @@ pub struct BenchArgs {
         default_value = "direct,petiole,cache-off,haproxy,echo,redis"
     )]
     targets: Vec<Server>,
+    /// Also measure this address, asked without authentication or TLS; its databases petiole_bench_* are replaced
+    #[arg(long, value_name = "NAME=URI", value_parser = Other::parse)]
+    target: Vec<Other>,
+    /// Write concern of all writes, "majority" or a number [default: the server's]
+    #[arg(long, value_name = "W", value_parser = write_concern)]
+    write_concern: Option<Acknowledged>,
+    /// Send writes with a txnNumber, as drivers do by default
+    #[arg(long)]
+    retryable_writes: bool,
     /// Open loop: requests per second, the same for all targets; without it, each connection asks again at once
     #[arg(long, value_parser = rate)]
     rate: Option<f64>,
-    /// Use this mongod (IP:PORT, no authentication) instead of a private one; its database petiole_bench is replaced
+    /// Use this mongod (IP:PORT, no authentication) instead of a private one; its databases petiole_bench_* are replaced
     #[arg(long, value_name = "ADDRESS")]
     upstream: Option<String>,
     /// Also write the results to this file as JSON
@@ -84,19 +95,21 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
         .into_iter()
         .filter(|server| args.targets.contains(server))
         .collect();
-    let servers = runtime.block_on(Servers::start(&chosen, args.upstream.as_deref()))?;
-    let mut programme = Vec::new();
-    for &workload in &args.workload {
-        programme.push((workload, servers.contestants(workload)?));
-    }
-
+    let servers = runtime.block_on(Servers::start(
+        &chosen,
+        &args.target,
+        args.upstream.as_deref(),
+    ))?;
+    let style = WriteStyle {
+        concern: args.write_concern.clone(),
+        retryable: args.retryable_writes,
+    };
     let rounds = args.rounds.unwrap_or(if args.quick { 5 } else { 9 }) as usize;
     let secs = args.secs.unwrap_or(if args.quick { 36 } else { 300 });
-    let contestants: usize = programme
-        .iter()
-        .map(|(_, contestants)| contestants.len())
+    let lanes: usize = (args.workload.iter())
+        .map(|&workload| servers.count(workload))
         .sum();
-    let slices = contestants * rounds * args.connections.len();
+    let slices = lanes * rounds * args.connections.len();
     anyhow::ensure!(
         slices > 0,
         "nothing to measure: none of the chosen targets takes part"
@@ -128,11 +141,15 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     bar.set_style(ProgressStyle::with_template(
         "{bar:40} {percent:>3} %  {eta} left  {msg}",
     )?);
-    for (workload, contestants) in &programme {
-        warm(*workload, contestants, &bar)?;
+    for &workload in &args.workload {
+        bar.set_message(format!("{}: making data", workload.name()));
+        let reply_bytes = servers.reply_bytes(workload)?;
+        let contestants = servers.contestants(workload, &style, reply_bytes)?;
+        warm(workload, &contestants, &bar)?;
         for &connections in &args.connections {
-            let run = measure(*workload, contestants, connections, rounds, &plan, &bar)
+            let mut run = measure(workload, &contestants, connections, rounds, &plan, &bar)
                 .with_context(|| format!("{} at {connections} connections", workload.name()))?;
+            run.reply_bytes = reply_bytes;
             bar.suspend(|| write!(out, "{}", table::run(&run)).and_then(|()| out.flush()))?;
             record.runs.push(run);
         }
@@ -148,12 +165,13 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
 /// Asks each target each question once, so that whatever can be cached is, before the first round.
 fn warm(workload: Workload, contestants: &[Contestant], bar: &ProgressBar) -> anyhow::Result<()> {
     for contestant in contestants {
-        let label = contestant.server.label();
+        let label = contestant.name.as_str();
         bar.set_message(format!("{}: warming {label}", workload.name()));
-        let mut fleet = Fleet::open(contestant.target, WARMERS, 1).context(label)?;
+        let mut fleet =
+            Fleet::open(contestant.target, WARMERS, 1).with_context(|| label.to_owned())?;
         fleet
             .warm(contestant.source(workload).as_mut())
-            .context(label)?;
+            .with_context(|| label.to_owned())?;
     }
     Ok(())
 }
@@ -171,15 +189,16 @@ fn measure(
 ) -> anyhow::Result<Run> {
     let mut lanes = Vec::new();
     for contestant in contestants {
-        let label = contestant.server.label();
-        let fleet = Fleet::open(contestant.target, connections, 1).context(label)?;
+        let label = contestant.name.as_str();
+        let fleet =
+            Fleet::open(contestant.target, connections, 1).with_context(|| label.to_owned())?;
         let source = contestant.source(workload);
         lanes.push(Lane {
             name: label.to_owned(),
             fleet,
             source,
             probe: contestant.probe()?,
-            pid: contestant.pid,
+            pid: contestant.process.pid,
         });
     }
     let results = interleave(&mut lanes, rounds, plan, &mut |label| {
@@ -189,9 +208,7 @@ fn measure(
     Ok(Run {
         workload,
         connections,
-        reply_bytes: contestants
-            .first()
-            .map_or(0, |contestant| contestant.reply_bytes),
+        reply_bytes: 0,
         verdicts: verdicts(workload, connections, plan.pacing, &results),
         lanes: results,
     })

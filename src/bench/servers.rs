@@ -1,18 +1,18 @@
-//! The servers of a bench run: a private mongod with data, the proxy twice, and the peers.
+//! The servers of a bench run: a private mongod, the proxy in several settings, the peers, and any other address.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 
-use bson::{RawArrayBuf, RawDocumentBuf, rawdoc};
+use bson::rawdoc;
 
 use super::connection::{Asker, ConnectionError};
+use super::contestant::{Contestant, Process};
 use super::load::Target;
 use super::peers::{Peer, echo, haproxy, redis};
-use super::process::{Child, ProcessError, free_address, process_cpu};
+use super::process::ProcessError;
+use super::proxy::Proxy;
 use super::random::Random;
 use super::reply::Protocol;
-use super::rounds::{Probe, Totals};
-use super::status;
-use super::workload::{DATABASE, RedisGet, Source, USERS, Workload, user};
+use super::workload::{Context, Workload, WriteStyle, data};
 use crate::embedded::{Deployment, EmbeddedError, MongodOptions};
 
 /// Whom the generator can ask.
@@ -24,6 +24,8 @@ pub enum Server {
     Petiole,
     /// The proxy with its cache off.
     CacheOff,
+    /// The proxy with batching off.
+    BatchOff,
     /// haproxy in TCP mode before the same mongod.
     Haproxy,
     /// The framed-echo server with replies of the same size.
@@ -34,10 +36,11 @@ pub enum Server {
 
 impl Server {
     /// All of them, in the order of tables.
-    pub const ALL: [Server; 6] = [
+    pub const ALL: [Server; 7] = [
         Server::Direct,
         Server::Petiole,
         Server::CacheOff,
+        Server::BatchOff,
         Server::Haproxy,
         Server::Echo,
         Server::Redis,
@@ -49,10 +52,63 @@ impl Server {
             Server::Direct => "direct mongod",
             Server::Petiole => "petiole",
             Server::CacheOff => "petiole, cache off",
+            Server::BatchOff => "petiole, batch off",
             Server::Haproxy => "haproxy TCP",
             Server::Echo => "framed echo",
             Server::Redis => "redis GET",
         }
+    }
+
+    /// The settings of a proxy, as for `--set`; `None` for what isn't one. The bench itself promises that nobody
+    /// writes a lane's data around its proxy.
+    fn settings(self) -> Option<&'static [&'static str]> {
+        match self {
+            Server::Petiole => Some(&["cache.external_writes=none"]),
+            Server::CacheOff => Some(&["cache.enabled=false"]),
+            Server::BatchOff => Some(&["cache.external_writes=none", "batch.enabled=false"]),
+            Server::Direct | Server::Haproxy | Server::Echo | Server::Redis => None,
+        }
+    }
+}
+
+/// Any other address, given with `--target`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    /// What tables call it.
+    pub name: String,
+    /// Where it is.
+    pub address: SocketAddr,
+}
+
+impl Other {
+    /// Reads `NAME=URI`, where URI is `mongodb://host:port/…` or `host:port`.
+    pub fn parse(text: &str) -> Result<Other, String> {
+        let (name, uri) = text
+            .split_once('=')
+            .filter(|(name, uri)| !name.is_empty() && !uri.is_empty())
+            .ok_or("NAME=URI, such as other=mongodb://127.0.0.1:27017")?;
+        let rest = uri.strip_prefix("mongodb://").unwrap_or(uri);
+        let host = rest.split(['/', '?']).next().unwrap_or_default();
+        if host.contains('@') {
+            return Err("the raw generator doesn't authenticate: leave the user out".to_owned());
+        }
+        if host.contains(',') {
+            return Err("one host: the raw generator asks one address".to_owned());
+        }
+        let with_port = if host.rsplit(']').next().is_some_and(|end| end.contains(':')) {
+            host.to_owned()
+        } else {
+            format!("{host}:27017")
+        };
+        let address = with_port
+            .to_socket_addrs()
+            .map_err(|error| format!("{with_port}: {error}"))?
+            .min_by_key(SocketAddr::is_ipv6)
+            .ok_or_else(|| format!("{with_port} has no address"))?;
+        Ok(Other {
+            name: name.to_owned(),
+            address,
+        })
     }
 }
 
@@ -67,70 +123,30 @@ pub enum ServersError {
     Process(#[from] ProcessError),
     /// Talking to one of them.
     #[error("{0}: {1}")]
-    Asking(&'static str, ConnectionError),
+    Asking(String, ConnectionError),
     /// An address that isn't one.
     #[error("{0:?} isn't an address: {1}")]
     Address(String, std::net::AddrParseError),
-}
-
-/// A running proxy: a child process of this very program. Ends when dropped.
-#[derive(Debug)]
-pub struct Proxy {
-    /// Its process and where it listens.
-    pub peer: Peer,
-    /// Its admin address.
-    pub admin: SocketAddr,
-}
-
-impl Proxy {
-    /// Starts a proxy before `upstream`, with `settings` as for `--set`, and waits until it's ready.
-    pub fn start(name: &str, upstream: &str, settings: &[&str]) -> Result<Proxy, ServersError> {
-        let admin = free_address().map_err(ProcessError::from)?;
-        let admin_text = admin.to_string();
-        let mut args = vec![
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--upstream",
-            upstream,
-            "--admin",
-            &admin_text,
-        ];
-        for setting in ["log.level=warn"].iter().chain(settings) {
-            args.extend(["--set", setting]);
-        }
-        let mut child = Child::start_self(name, &args)?;
-        let line = child.wait_for_line("petiole listening on ")?;
-        let address = line
-            .parse()
-            .map_err(|error| ServersError::Address(line.clone(), error))?;
-        Ok(Proxy {
-            peer: Peer {
-                target: Target {
-                    address,
-                    protocol: Protocol::Mongo,
-                },
-                child,
-            },
-            admin,
-        })
-    }
 }
 
 /// Everything that serves all workloads. Ends when dropped.
 #[derive(Debug)]
 pub struct Servers {
     chosen: Vec<Server>,
+    others: Vec<Other>,
     direct: Target,
-    petiole: Option<Proxy>,
-    cache_off: Option<Proxy>,
+    proxies: Vec<(Server, Proxy)>,
     haproxy: Option<Peer>,
     mongod: Option<Deployment>,
 }
 
 impl Servers {
-    /// Starts mongod (or takes the one given), fills it, and starts the proxies that were chosen.
-    pub async fn start(chosen: &[Server], upstream: Option<&str>) -> Result<Servers, ServersError> {
+    /// Starts mongod (or takes the one given) and whatever was chosen.
+    pub async fn start(
+        chosen: &[Server],
+        others: &[Other],
+        upstream: Option<&str>,
+    ) -> Result<Servers, ServersError> {
         let (mongod, address) = match upstream {
             Some(address) => (None, address.to_owned()),
             None => {
@@ -146,214 +162,204 @@ impl Servers {
         let parsed = address
             .parse()
             .map_err(|error| ServersError::Address(address.clone(), error))?;
-        let direct = Target {
-            address: parsed,
-            protocol: Protocol::Mongo,
-        };
-        fill(direct).map_err(|error| ServersError::Asking("filling mongod", error))?;
         let uri = mongod
             .as_ref()
             .map_or_else(|| format!("mongodb://{address}/"), Deployment::uri);
-        let mut servers = Servers {
-            chosen: chosen.to_vec(),
-            direct,
-            petiole: None,
-            cache_off: None,
-            haproxy: None,
-            mongod,
+        let mut proxies = Vec::new();
+        for &server in chosen {
+            if let Some(settings) = server.settings() {
+                proxies.push((server, Proxy::start(server.label(), &uri, settings)?));
+            }
+        }
+        let haproxy = if chosen.contains(&Server::Haproxy) {
+            haproxy::start(parsed)?
+        } else {
+            None
         };
-        if chosen.contains(&Server::Petiole) {
-            servers.petiole = Some(Proxy::start(
-                "petiole",
-                &uri,
-                &["cache.external_writes=none"],
-            )?);
+        Ok(Servers {
+            chosen: chosen.to_vec(),
+            others: others.to_vec(),
+            direct: Target {
+                address: parsed,
+                protocol: Protocol::Mongo,
+            },
+            proxies,
+            haproxy,
+            mongod,
+        })
+    }
+
+    fn mongod_pid(&self) -> Option<u32> {
+        self.mongod.as_ref().and_then(|mongod| mongod.pid(0))
+    }
+
+    /// How many take part in a workload.
+    pub fn count(&self, workload: Workload) -> usize {
+        let takes_part = |server: &&Server| match server {
+            Server::Echo => workload.is_one_read(),
+            Server::Redis => workload.is_one_read() && redis::is_installed(),
+            Server::Haproxy => self.haproxy.is_some(),
+            _ => true,
+        };
+        self.chosen.iter().filter(takes_part).count() + self.others.len()
+    }
+
+    /// Those that take part in a workload, each with its own data and with what must be kept alive for it.
+    pub fn contestants(
+        &self,
+        workload: Workload,
+        style: &WriteStyle,
+        reply_bytes: usize,
+    ) -> Result<Vec<Contestant>, ServersError> {
+        let mut contestants = Vec::new();
+        for &server in &self.chosen {
+            let Some(found) = self.find(server, workload, reply_bytes)? else {
+                continue;
+            };
+            let behind_mongod = !matches!(server, Server::Echo | Server::Redis);
+            contestants.push(Contestant {
+                name: server.label().to_owned(),
+                redis: server == Server::Redis,
+                target: found.target,
+                process: found.process,
+                mongod: behind_mongod.then_some((self.direct, self.mongod_pid())),
+                context: Self::context(server.label(), contestants.len(), style),
+                keep: found.keep,
+            });
         }
-        if chosen.contains(&Server::CacheOff) {
-            servers.cache_off = Some(Proxy::start(
-                "petiole, cache off",
-                &uri,
-                &["cache.enabled=false"],
-            )?);
+        for other in &self.others {
+            let target = Target {
+                address: other.address,
+                protocol: Protocol::Mongo,
+            };
+            contestants.push(Contestant {
+                name: other.name.clone(),
+                redis: false,
+                target,
+                process: Process::default(),
+                mongod: None,
+                context: Self::context(&other.name, contestants.len(), style),
+                keep: None,
+            });
         }
-        if chosen.contains(&Server::Haproxy) {
-            servers.haproxy = haproxy::start(parsed)?;
+        for contestant in &contestants {
+            if contestant.speaks_to_mongod() {
+                fill(contestant.target, &contestant.context.database, workload)
+                    .map_err(|error| ServersError::Asking(contestant.name.clone(), error))?;
+            }
         }
-        Ok(servers)
+        Ok(contestants)
     }
 
     /// The size of mongod's own reply to one of a workload's requests.
     pub fn reply_bytes(&self, workload: Workload) -> Result<usize, ServersError> {
-        let failed = |error| ServersError::Asking("asking mongod", error);
+        let failed = |error| ServersError::Asking("asking mongod".to_owned(), error);
+        let context = Context {
+            database: format!("{DATABASE}_sample"),
+            ..Context::default()
+        };
+        fill(self.direct, &context.database, workload).map_err(failed)?;
         let mut request = Vec::new();
         workload
-            .source()
+            .source(&context)
             .fill(0, &mut Random::seeded(0), &mut request);
         let mut asker =
             Asker::connect(self.direct.address, self.direct.protocol).map_err(failed)?;
-        Ok(asker.exchange(&request).map_err(failed)?.len())
+        let reply = asker.exchange(&request).map_err(failed)?.len();
+        drop_database(&mut asker, &context.database).map_err(failed)?;
+        Ok(reply)
     }
 
-    /// Those that take part in a workload, each with what must be kept alive for it.
-    pub fn contestants(&self, workload: Workload) -> Result<Vec<Contestant>, ServersError> {
-        let reply_bytes = self.reply_bytes(workload)?;
-        let reads = workload != Workload::Insert;
-        let mut contestants = Vec::new();
-        for &server in &self.chosen {
-            let (target, process, keep) = match server {
-                Server::Direct => (self.direct, None, None),
-                Server::Petiole | Server::CacheOff => {
-                    let proxy = if server == Server::Petiole {
-                        &self.petiole
-                    } else {
-                        &self.cache_off
-                    };
-                    let Some(proxy) = proxy else { continue };
-                    (
-                        proxy.peer.target,
-                        Some((&proxy.peer.child, Some(proxy.admin))),
-                        None,
-                    )
-                }
-                Server::Haproxy => {
-                    let Some(peer) = &self.haproxy else { continue };
-                    (peer.target, Some((&peer.child, None)), None)
-                }
-                Server::Echo if reads => {
-                    let peer = echo::start(reply_bytes)?;
-                    (peer.target, None, Some(peer))
-                }
-                Server::Redis if reads => {
-                    let Some(peer) = redis::start(reply_bytes)? else {
-                        continue;
-                    };
-                    (peer.target, None, Some(peer))
-                }
-                Server::Echo | Server::Redis => continue,
-            };
-            let own = keep.as_ref().map(|peer: &Peer| (&peer.child, None));
-            let watched = process.or(own);
-            let behind_mongod = keep.is_none();
-            contestants.push(Contestant {
-                server,
-                target,
-                reply_bytes,
-                pid: watched.map_or_else(
-                    || self.mongod.as_ref().and_then(|mongod| mongod.pid(0)),
-                    |(child, _)| Some(child.pid()),
-                ),
-                admin: watched.and_then(|(_, admin)| admin),
-                mongod: behind_mongod.then(|| {
-                    (
-                        self.direct,
-                        self.mongod.as_ref().and_then(|mongod| mongod.pid(0)),
-                    )
-                }),
-                _keep: keep,
-            });
-        }
-        Ok(contestants)
-    }
-}
-
-/// One target of one workload.
-#[derive(Debug)]
-pub struct Contestant {
-    /// Which one.
-    pub server: Server,
-    /// Where it is.
-    pub target: Target,
-    /// Size of a reply to the workload.
-    pub reply_bytes: usize,
-    /// Its process, if it's known.
-    pub pid: Option<u32>,
-    admin: Option<SocketAddr>,
-    mongod: Option<(Target, Option<u32>)>,
-    _keep: Option<Peer>,
-}
-
-impl Contestant {
-    /// Requests for it.
-    pub fn source(&self, workload: Workload) -> Box<dyn Source> {
-        if self.server == Server::Redis {
-            Box::new(RedisGet)
-        } else {
-            workload.source()
+    fn context(name: &str, lane: usize, style: &WriteStyle) -> Context {
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '_'
+            }
+        };
+        Context {
+            database: format!("{DATABASE}_{}", name.chars().map(plain).collect::<String>()),
+            lane: lane as u64 + 1,
+            style: style.clone(),
         }
     }
 
-    /// Counts CPU time of its process and of mongod, operations that reached mongod, and cache hits.
-    pub fn probe(&self) -> Result<Probe, ServersError> {
-        let (pid, admin) = (
-            self.pid.filter(|_| self.server != Server::Direct),
-            self.admin,
-        );
-        let mut mongod = None;
-        if let Some((target, mongod_pid)) = self.mongod {
-            let failed = |error| ServersError::Asking("asking mongod", error);
-            mongod = Some((
-                Asker::connect(target.address, target.protocol).map_err(failed)?,
-                mongod_pid,
-            ));
-        }
-        let micros =
-            |pid: Option<u32>| pid.and_then(process_cpu).unwrap_or_default().as_secs_f64() * 1e6;
-        Ok(Box::new(move || {
-            let mut totals: Totals = Vec::new();
-            if pid.is_some() {
-                totals.push((SERVER_CPU.to_owned(), micros(pid)));
+    fn find(
+        &self,
+        server: Server,
+        workload: Workload,
+        reply_bytes: usize,
+    ) -> Result<Option<Found>, ServersError> {
+        let borrowed = |peer: &Peer, admin| Found {
+            target: peer.target,
+            process: Process::of(&peer.child, admin),
+            keep: None,
+        };
+        let own = |peer: Peer| {
+            let found = borrowed(&peer, None);
+            Found {
+                keep: Some(peer),
+                ..found
             }
-            if let Some((asker, mongod_pid)) = &mut mongod {
-                totals.push((UPSTREAM.to_owned(), operations(asker).unwrap_or_default()));
-                totals.push((MONGOD_CPU.to_owned(), micros(*mongod_pid)));
+        };
+        Ok(match server {
+            Server::Direct => Some(Found {
+                target: self.direct,
+                process: Process {
+                    pid: self.mongod_pid(),
+                    admin: None,
+                },
+                keep: None,
+            }),
+            Server::Haproxy => self.haproxy.as_ref().map(|peer| borrowed(peer, None)),
+            Server::Echo | Server::Redis if !workload.is_one_read() => None,
+            Server::Echo => Some(own(echo::start(reply_bytes)?)),
+            Server::Redis => redis::start(reply_bytes)?.map(own),
+            _ => {
+                let mut proxies = self.proxies.iter();
+                let found = proxies.find(|(which, _)| *which == server);
+                found.map(|(_, proxy)| borrowed(&proxy.peer, Some(proxy.admin)))
             }
-            if let Some(status) = admin.and_then(|admin| status::fetch(admin).ok()) {
-                totals.push((HITS.to_owned(), status::number(&status, "cache.hits")));
-            }
-            totals
-        }))
+        })
     }
 }
 
-/// Name of the CPU microseconds of the server asked.
-pub const SERVER_CPU: &str = "server_cpu_us";
-/// Name of the CPU microseconds of mongod behind it.
-pub const MONGOD_CPU: &str = "mongod_cpu_us";
-/// Name of the operations that reached mongod, whoever sent them (those of the probe itself aren't counted).
-pub const UPSTREAM: &str = "upstream_operations";
-/// Name of the proxy's cache hits.
-pub const HITS: &str = "cache_hits";
-
-/// All operations that mongod counted since it started. This question isn't among them.
-pub fn operations(asker: &mut Asker) -> Result<f64, ConnectionError> {
-    let command = rawdoc! {
-        "serverStatus": 1, "repl": 0, "metrics": 0, "locks": 0, "wiredTiger": 0, "network": 0, "$db": "admin",
-    };
-    let status = asker.command(&command)?;
-    let counters = status.get_document("opcounters").ok();
-    let fields = counters
-        .iter()
-        .flat_map(|counters| counters.iter().flatten());
-    let number =
-        |value: bson::RawBsonRef<'_>| value.as_i64().or_else(|| value.as_i32().map(i64::from));
-    let counted: i64 = fields.filter_map(|(_, value)| number(value)).sum();
-    let questions = asker.asked();
-    Ok((counted - questions) as f64)
+/// Where a server is.
+struct Found {
+    target: Target,
+    process: Process,
+    keep: Option<Peer>,
 }
 
-/// Fills the collections that the workloads use, from scratch.
-fn fill(target: Target) -> Result<(), ConnectionError> {
+/// All databases of the bench begin so.
+const DATABASE: &str = "petiole_bench";
+
+/// Fills a lane's database for a workload, from scratch.
+fn fill(target: Target, database: &str, _workload: Workload) -> Result<(), ConnectionError> {
     let mut asker = Asker::connect(target.address, target.protocol)?;
-    asker.command(&rawdoc! {"dropDatabase": 1, "$db": DATABASE})?;
-    let ids: Vec<i32> = (0..USERS).collect();
-    for chunk in ids.chunks(1_000) {
-        let mut documents = RawArrayBuf::new();
-        chunk.iter().for_each(|&id| documents.push(user(id)));
-        asker.command(&rawdoc! {"insert": "users", "documents": documents, "$db": DATABASE})?;
+    data::fill(&mut asker, database)
+}
+
+fn drop_database(asker: &mut Asker, database: &str) -> Result<(), ConnectionError> {
+    asker
+        .command(&rawdoc! {"dropDatabase": 1, "$db": database})
+        .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_address_can_be_a_target() {
+        let other = Other::parse("mine=mongodb://127.0.0.1:3/?x=1").unwrap();
+        assert_eq!(other.name, "mine");
+        assert_eq!(other.address, "127.0.0.1:3".parse().unwrap());
+        let plain = Other::parse("mine=127.0.0.1").unwrap();
+        assert_eq!(plain.address.port(), 27017);
+        for wrong in ["mine", "=127.0.0.1:1", "a=", "a=u:p@127.0.0.1", "a=h1,h2"] {
+            assert!(Other::parse(wrong).is_err(), "{wrong}");
+        }
     }
-    let index: RawDocumentBuf =
-        rawdoc! {"key": {"guild": 1, "score": -1}, "name": "guild_1_score_-1"};
-    asker.command(&rawdoc! {"createIndexes": "users", "indexes": [index], "$db": DATABASE})?;
-    asker.command(&rawdoc! {"create": "events", "$db": DATABASE})?;
-    Ok(())
 }

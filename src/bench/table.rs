@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use super::contestant::{HITS, MONGOD_CPU, SERVER_CPU, UPSTREAM};
 use super::record::{Goal, Record, Run};
 use super::rounds::LaneResult;
-use super::servers::{HITS, MONGOD_CPU, SERVER_CPU, UPSTREAM};
 
 /// The head of a report: machine and method.
 pub fn head(record: &Record) -> String {

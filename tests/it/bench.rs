@@ -2,8 +2,9 @@
 
 use std::process::{Command, Output};
 
+use petiole::bench::contestant::{HITS, UPSTREAM};
 use petiole::bench::record::{Record, Run};
-use petiole::bench::servers::{HITS, Server, UPSTREAM};
+use petiole::bench::servers::Server;
 use petiole::bench::workload::Workload;
 
 fn petiole(arguments: &[&str]) -> Output {
@@ -118,4 +119,36 @@ fn an_address_that_is_none_is_refused_in_words() {
         "{}",
         text(&output.stderr)
     );
+}
+
+#[test]
+fn writes_go_out_in_the_style_asked_for() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().display().to_string();
+    let output = petiole(&[
+        "bench",
+        "--targets",
+        "direct,petiole,batch-off",
+        "--workload",
+        "insert,update",
+        "--connections",
+        "4",
+        "--rounds",
+        "1",
+        "--secs",
+        "2",
+        "--write-concern",
+        "majority",
+        "--retryable-writes",
+        "--save",
+        &path,
+    ]);
+    let shown = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{shown}");
+    let saved = std::fs::read_to_string(&path).expect("a saved file");
+    let record: Record = serde_json::from_str(&saved).expect("a record");
+    assert_eq!(record.runs.len(), 2);
+    for lane in record.runs.iter().flat_map(|run| &run.lanes) {
+        assert!(lane.completed > 0 && lane.errors == 0, "{lane:?}");
+    }
 }

@@ -24,8 +24,9 @@ use mongodb::Client;
 use mongodb::options::ClientOptions;
 
 use super::connection::Asker;
+use super::contestant::operations;
+use super::proxy::Proxy;
 use super::reply::Protocol;
-use super::servers::{Proxy, operations};
 use super::status;
 use crate::embedded::{Deployment, MongodOptions};
 use economy::Economy;

@@ -138,7 +138,7 @@ fn prepared_reply(bytes: usize) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::bench::load::{Fleet, Pacing, Plan};
-    use crate::bench::workload::Workload;
+    use crate::bench::workload::{Context, Workload};
     use std::time::Duration;
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
             protocol: Protocol::Mongo,
         };
         let mut fleet = Fleet::open(target, 8, 1).unwrap();
-        let mut source = Workload::Point.source();
+        let mut source = Workload::Point.source(&Context::default());
         fleet.warm(source.as_mut()).unwrap();
         for pacing in [Pacing::Closed, Pacing::Open(2_000.0)] {
             let plan = Plan {
@@ -185,7 +185,7 @@ mod tests {
             1,
         )
         .unwrap();
-        let mut source = Workload::Point.source();
+        let mut source = Workload::Point.source(&Context::default());
         let pacing = Pacing::Open(5_000_000.0);
         let plan = Plan {
             warm_up: Duration::ZERO,

@@ -5,11 +5,19 @@ use crate::bench::connection::{Asker, ConnectionError};
 use crate::bench::load::Target;
 use crate::bench::process::{Child, ProcessError, find_program, free_address};
 use crate::bench::reply::Protocol;
-use crate::bench::workload::{USERS, redis_digits};
+use crate::bench::workload::USERS;
+use crate::bench::workload::redis::redis_digits;
+
+/// Whether it's there to be started.
+pub fn is_installed() -> bool {
+    find_program(PROGRAM).is_some()
+}
+
+const PROGRAM: &str = "redis-server";
 
 /// Starts Redis without persistence and fills it. `None` when it isn't installed.
 pub fn start(value_bytes: usize) -> Result<Option<Peer>, ProcessError> {
-    let Some(program) = find_program("redis-server") else {
+    let Some(program) = find_program(PROGRAM) else {
         return Ok(None);
     };
     let address = free_address()?;

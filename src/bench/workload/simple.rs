@@ -1,0 +1,204 @@
+//! Workloads of one kind of request.
+
+use bson::raw::cstr;
+use bson::{DateTime, rawdoc};
+
+use super::template::Template;
+use super::{Context, GUILDS, Source, USERS, fresh_number};
+use crate::bench::random::Random;
+
+/// One template, one key.
+pub struct Simple {
+    template: Template,
+    key: Key,
+    /// Writes carry a number of their own after the key.
+    numbered: bool,
+}
+
+/// Where keys come from.
+#[derive(Debug, Clone, Copy)]
+enum Key {
+    /// A number in `0..bound`, whose requests may be repeated to warm caches.
+    Read(i32),
+    /// A number in `0..bound`.
+    Write(i32),
+    /// A number that no one used before.
+    Fresh,
+}
+
+/// One document by `_id`.
+pub fn point(context: &Context) -> Simple {
+    read(context, USERS, |key, context| {
+        rawdoc! {
+            "find": "users", "filter": {"_id": key}, "limit": 1, "singleBatch": true,
+            "$db": context.database.as_str(),
+        }
+    })
+}
+
+/// The ten best of a guild.
+pub fn leaderboard(context: &Context) -> Simple {
+    read(context, GUILDS, |key, context| {
+        rawdoc! {
+            "find": "users", "filter": {"guild": key}, "sort": {"score": -1}, "limit": 10,
+            "$db": context.database.as_str(),
+        }
+    })
+}
+
+/// One new document of about 200 bytes.
+pub fn insert(context: &Context) -> Simple {
+    let template = Template::new(context.style.holes(1), |marks| {
+        let mut command = rawdoc! {
+            "insert": "events", "documents": [{
+                "_id": marks.int64(0), "user": 4_711, "kind": "transfer", "amount": 250_i64,
+                "note": "for the dragon egg, thanks again for carrying me through the dungeon",
+                "at": DateTime::from_millis(1_700_000_000_000), "tags": ["guild", "market"],
+            }],
+            "ordered": true, "lsid": marks.lsid.clone(), "$db": context.database.as_str(),
+        };
+        context.style.apply(1, marks, &mut command);
+        command
+    });
+    write(context, template, Key::Fresh)
+}
+
+/// Adds 1 to a balance.
+pub fn update(context: &Context) -> Simple {
+    let template = Template::new(context.style.holes(1), |marks| {
+        let mut command = rawdoc! {
+            "update": "users",
+            "updates": [{"q": {"_id": marks.int32(0)}, "u": {"$inc": {"balance": 1_i64}}}],
+            "ordered": true, "lsid": marks.lsid.clone(), "$db": context.database.as_str(),
+        };
+        context.style.apply(1, marks, &mut command);
+        command
+    });
+    write(context, template, Key::Write(USERS))
+}
+
+fn read(
+    context: &Context,
+    bound: i32,
+    build: impl FnOnce(i32, &Context) -> bson::RawDocumentBuf,
+) -> Simple {
+    let template = Template::new(1, |marks| {
+        let mut command = build(marks.int32(0), context);
+        command.append(cstr!("lsid"), marks.lsid.clone());
+        command
+    });
+    Simple {
+        template: template.of_lane(context.lane),
+        key: Key::Read(bound),
+        numbered: false,
+    }
+}
+
+fn write(context: &Context, template: Template, key: Key) -> Simple {
+    Simple {
+        template: template.of_lane(context.lane),
+        key,
+        numbered: context.style.retryable,
+    }
+}
+
+impl Source for Simple {
+    fn fill(&mut self, connection: usize, random: &mut Random, out: &mut Vec<u8>) {
+        let key = match self.key {
+            Key::Read(bound) | Key::Write(bound) => i64::from(random.below(bound as u32)),
+            Key::Fresh => fresh_number(),
+        };
+        let number = if self.numbered { fresh_number() } else { 0 };
+        self.template.put(connection, &[key, number], out);
+    }
+
+    fn distinct(&self) -> Option<u32> {
+        match self.key {
+            Key::Read(bound) => Some(bound as u32),
+            Key::Write(_) | Key::Fresh => None,
+        }
+    }
+
+    fn fill_nth(&mut self, connection: usize, index: u32, out: &mut Vec<u8>) {
+        self.template.put(connection, &[i64::from(index), 0], out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::reply::body;
+    use crate::bench::workload::{Workload, WriteStyle};
+
+    fn context(retryable: bool) -> Context {
+        Context {
+            database: "bench".to_owned(),
+            lane: 9,
+            style: WriteStyle {
+                concern: None,
+                retryable,
+            },
+        }
+    }
+
+    #[test]
+    fn a_point_request_carries_its_key_and_its_connections_session() {
+        let mut source = Workload::Point.source(&context(false));
+        let mut frame = Vec::new();
+        source.fill_nth(3, 1_234, &mut frame);
+        assert_eq!(
+            frame.len(),
+            i32::from_le_bytes(frame[..4].try_into().unwrap()) as usize
+        );
+        let command = bson::Document::try_from(body(&frame).unwrap()).unwrap();
+        assert_eq!(
+            command
+                .get_document("filter")
+                .unwrap()
+                .get_i32("_id")
+                .unwrap(),
+            1_234
+        );
+        let bson::Bson::Binary(id) = &command.get_document("lsid").unwrap()["id"] else {
+            unreachable!("an lsid holds a binary id");
+        };
+        assert_eq!(id.bytes[..8], 3u64.to_le_bytes());
+        assert_eq!(id.bytes[8..], 9u64.to_le_bytes());
+        assert_eq!(command.keys().next().unwrap(), "find");
+    }
+
+    #[test]
+    fn inserts_never_repeat_an_id() {
+        let context = context(false);
+        let mut sources = [(); 2].map(|()| Workload::Insert.source(&context));
+        let mut random = Random::seeded(1);
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..1_000 {
+            for source in &mut sources {
+                let mut frame = Vec::new();
+                source.fill(0, &mut random, &mut frame);
+                let command = bson::Document::try_from(body(&frame).unwrap()).unwrap();
+                let document = command.get_array("documents").unwrap()[0]
+                    .as_document()
+                    .unwrap()
+                    .clone();
+                assert!(seen.insert(document.get_i64("_id").unwrap()));
+            }
+        }
+    }
+
+    #[test]
+    fn retryable_writes_carry_numbers_that_grow() {
+        for workload in [Workload::Insert, Workload::Update] {
+            let mut source = workload.source(&context(true));
+            let mut random = Random::seeded(1);
+            let mut number = || {
+                let mut frame = Vec::new();
+                source.fill(0, &mut random, &mut frame);
+                body(&frame).unwrap().get_i64("txnNumber").unwrap()
+            };
+            let first = number();
+            assert!(number() > first, "{workload:?}");
+        }
+    }
+}
