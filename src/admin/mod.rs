@@ -6,6 +6,7 @@
 //! secret is ever in an answer.
 
 mod metrics;
+mod profile;
 mod status;
 
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
+pub use self::profile::{shapes, slow};
 pub use self::status::status;
 use crate::config::{HostPort, NamespacePattern, Token};
 use crate::server::Shared;
@@ -76,6 +78,8 @@ impl Admin {
             .route("/metrics", get(metrics_text))
             .route("/api/status", get(api_status))
             .route("/api/config", get(api_config))
+            .route("/api/shapes", get(api_shapes))
+            .route("/api/slow", get(api_slow))
             .route("/api/cache/flush", post(flush))
             .layer(middleware::from_fn_with_state(door.clone(), guard));
         let router = open.merge(guarded).with_state(door);
@@ -173,6 +177,14 @@ async fn metrics_text(State(door): State<Door>) -> Response {
 
 async fn api_status(State(door): State<Door>) -> Response {
     axum::Json(status(&door.shared)).into_response()
+}
+
+async fn api_shapes(State(door): State<Door>) -> Response {
+    axum::Json(shapes(&door.shared)).into_response()
+}
+
+async fn api_slow(State(door): State<Door>) -> Response {
+    axum::Json(slow(&door.shared)).into_response()
 }
 
 async fn api_config(State(door): State<Door>) -> Response {

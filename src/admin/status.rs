@@ -36,6 +36,7 @@ pub fn status(shared: &Shared) -> Value {
             "broken_frames": shared.clients.broken(),
         },
         "watch": watch(shared),
+        "profile": profile(shared),
         "memory": {
             "rss": memory.rss,
             "limit": memory.limit,
@@ -83,6 +84,14 @@ fn cache(shared: &Shared) -> Value {
         "max_bytes": shared.config.cache.max_size.as_u64(),
         "invalidations": invalidations,
     })
+}
+
+fn profile(shared: &Shared) -> Value {
+    let (shapes, dropped, slow) = match &shared.profile {
+        Some(profile) => (profile.len(), profile.dropped(), profile.slow().seen()),
+        None => (0, 0, 0),
+    };
+    json!({ "shapes": shapes, "dropped": dropped, "slow": slow })
 }
 
 fn watch(shared: &Shared) -> Value {

@@ -65,6 +65,9 @@ fn limits(config: &Config, found: &mut Findings) {
         ("cache.principal_ttl", cache.principal_ttl),
         ("cache.quarantine", cache.quarantine),
         ("batch.max_wait", config.batch.max_wait),
+        ("advice.interval", config.advice.interval),
+        ("advice.explain_max_time", config.advice.explain_max_time),
+        ("advice.unused_after", config.advice.unused_after),
     ] {
         if value.is_zero() {
             found.add(&[key], "may not be zero", "give it a time, such as \"10s\"");
@@ -93,6 +96,35 @@ fn limits(config: &Config, found: &mut Findings) {
             &["batch.max_size"],
             format!("{} is out of range", config.batch.max_size),
             "use up to what the server takes in one message, 48MB",
+        );
+    }
+    if !(1..=MOST_SHAPES).contains(&config.profile.max_shapes) {
+        found.add(
+            &["profile.max_shapes"],
+            format!("{} is out of range", config.profile.max_shapes),
+            &format!("use 1 to {MOST_SHAPES}"),
+        );
+    }
+    if config.profile.slow_threshold < Duration::from_millis(1) {
+        found.add(
+            &["profile.slow_threshold"],
+            "is shorter than 1ms",
+            "use \"1ms\" or longer",
+        );
+    }
+    let share = config.advice.explain_share;
+    if !(0.0..=1.0).contains(&share) {
+        found.add(
+            &["advice.explain_share"],
+            format!("{share} is out of range"),
+            "use 0 to 1; 0.01 is one percent",
+        );
+    }
+    if config.advice.enabled && !config.profile.enabled {
+        found.add(
+            &["advice.enabled", "profile.enabled"],
+            "needs the profile, which is switched off",
+            "set profile.enabled = true, or advice.enabled = false",
         );
     }
     if server.threads > MOST_THREADS {
@@ -419,6 +451,8 @@ const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(500);
 /// A round trip and the time between two polls of the primary must fit in.
 const SHORTEST_MAX_LAG: Duration = Duration::from_millis(100);
 /// More than any machine gains from.
+/// Shapes that may be kept: some 20 KiB each at most.
+const MOST_SHAPES: usize = 100_000;
 const MOST_THREADS: usize = 1024;
 /// More than one process's ports and file descriptors allow for.
 const MOST_CONNECTIONS: usize = 1_000_000;

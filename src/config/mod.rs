@@ -1,7 +1,7 @@
 //! `proxy.toml`: every setting, parsed once into its final type.
 //!
 //! [`Config::load`] reports every mistake at once, each with its key and what to do about it.
-//! One file per table ([`server`], [`upstream`], [`cache`], [`batch`], [`admin`], [`log`]), plus the value
+//! One file per table ([`server`], [`upstream`], [`cache`], [`batch`], [`profile`], [`advice`], [`admin`], [`log`]), plus the value
 //! types that more than one of them needs ([`value`]). A [`Config`] is an ordinary value that is
 //! handed down; nothing here is global, so several proxies fit in one process.
 //!
@@ -9,6 +9,7 @@
 //! `Config::default()` equals that file (a test compares both directions).
 
 pub mod admin;
+pub mod advice;
 pub mod batch;
 pub mod cache;
 mod cache_rule;
@@ -17,6 +18,7 @@ mod load;
 pub mod log;
 mod mistake;
 pub mod pem;
+pub mod profile;
 pub mod server;
 pub mod upstream;
 pub mod value;
@@ -24,11 +26,13 @@ pub mod value;
 use serde::{Deserialize, Serialize};
 
 pub use admin::Admin;
+pub use advice::Advice;
 pub use batch::Batch;
 pub use cache::{Cache, ExternalWrites};
 pub use cache_rule::{CacheRule, CachedCommand};
 pub use log::{Log, LogFormat};
 pub use mistake::{ConfigErrors, Mistake};
+pub use profile::Profile;
 pub use server::{Posture, Server, ServerTls, ServerTlsMode};
 pub use upstream::{Upstream, UpstreamTls, UpstreamTlsMode};
 pub use value::{ByteSize, Compression, HostPort, NamespacePattern, Token, UpstreamUri};
@@ -45,6 +49,10 @@ pub struct Config {
     pub cache: Cache,
     /// `[batch]`: inserts of several clients sent in one command.
     pub batch: Batch,
+    /// `[profile]`: statistics by shape, and the slow log.
+    pub profile: Profile,
+    /// `[advice]`: which indexes to create and to drop.
+    pub advice: Advice,
     /// `[admin]`: the HTTP listener for health, metrics and status.
     pub admin: Admin,
     /// `[log]`: what is written to standard error.

@@ -13,6 +13,7 @@ mod stage;
 mod trail;
 mod transactions;
 mod watch;
+mod workload;
 
 pub use self::core::Pipeline;
 pub use error::{Failure, Fault};
@@ -23,3 +24,4 @@ pub use request::{NO_PRINCIPAL, Principal, Reply, Request};
 pub use stage::{Backend, BoxFuture, Next, Outcome, OwnedNext, Stage};
 pub use trail::{Decision, Trail};
 pub use watch::{Horizon, Landed, WatchCounts, WatchState};
+pub use workload::{Observed, Workload};

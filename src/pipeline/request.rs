@@ -41,6 +41,8 @@ pub struct Request {
     pub command: Command,
     /// Who asks.
     pub principal: Arc<Principal>,
+    /// Number of the client's connection; 0 for requests of the proxy's own.
+    pub client: u64,
     /// When it arrived.
     pub received: Instant,
     /// What was decided on the way.
@@ -56,6 +58,7 @@ impl Request {
             msg,
             command,
             principal,
+            client: 0,
             received: Instant::now(),
             trail: Trail::default(),
         }

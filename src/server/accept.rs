@@ -24,6 +24,7 @@ use crate::pipeline::{Backend, Fences, Pipeline};
 use crate::stages::Stages;
 use crate::stages::batch::Batch;
 use crate::stages::cache::Cache;
+use crate::stages::profile::Profile;
 use crate::upstream::watch::{self, Watch};
 use crate::upstream::{Deployment, SeedError, TlsError, Upstream, set_home};
 
@@ -85,7 +86,13 @@ impl Clients {
             Arc::clone(&horizon),
             Arc::new(Arc::clone(&fences)),
         );
+        let profile = config.profile.enabled.then(|| {
+            let samples = config.advice.enabled;
+            let threads = threads(&config);
+            Arc::new(Profile::new(&config.profile, threads, samples))
+        });
         let stages = Stages {
+            profile: profile.clone(),
             cache: cache.clone(),
             batch: batch.clone(),
         }
@@ -100,6 +107,7 @@ impl Clients {
             cache,
             horizon,
             batch,
+            profile,
             clients: ClientStats::default(),
             tls: acceptor,
             draining,
@@ -166,13 +174,17 @@ async fn listen(at: &HostPort) -> Result<(TcpListener, SocketAddr), StartError> 
 type Handover = mpsc::UnboundedSender<(std::net::TcpStream, u64)>;
 
 fn start_workers(shared: &Arc<Shared>) -> Result<Vec<Handover>, StartError> {
-    let threads = match shared.config.server.threads {
-        0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
-        n => n,
-    };
-    (0..threads)
+    (0..threads(&shared.config))
         .map(|home| start_worker(home, shared))
         .collect()
+}
+
+/// Worker threads that a configuration asks for.
+fn threads(config: &Config) -> usize {
+    match config.server.threads {
+        0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+        n => n,
+    }
 }
 
 fn start_worker(home: usize, shared: &Arc<Shared>) -> Result<Handover, StartError> {

@@ -171,6 +171,7 @@ impl Connection {
         let silent = msg.more_to_come();
         let exhaust = msg.exhaust_allowed();
         let mut request = Request::new(frame, msg, Arc::clone(&self.principal));
+        request.client = self.id;
         match request.command.kind {
             Kind::Hello => return handshake::hello(self, &request).await,
             Kind::Auth => return auth_relay::step(self, &request).await,
@@ -233,6 +234,7 @@ impl Connection {
         let frame = Frame { bytes };
         let msg = OpMsg::parse(&frame).map_err(WireError::from)?;
         let mut request = Request::new(frame, msg, request.principal);
+        request.client = self.id;
         request.trail.note(Decision::Acknowledged);
         self.answer(&mut request).await;
         Ok(())

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::pipeline::{Horizon, Pipeline};
 use crate::stages::batch::Batch;
 use crate::stages::cache::Cache;
+use crate::stages::profile::Profile;
 use crate::upstream::Upstream;
 
 /// One proxy's parts, as connections and the admin side see them.
@@ -26,6 +27,8 @@ pub struct Shared {
     pub horizon: Arc<Horizon>,
     /// Write batching, if it is on.
     pub batch: Option<Arc<Batch>>,
+    /// Statistics by shape, if they are on.
+    pub profile: Option<Arc<Profile>>,
     /// What is counted about clients.
     pub clients: ClientStats,
     pub(super) tls: Option<TlsAcceptor>,

@@ -5,15 +5,19 @@
 
 pub mod batch;
 pub mod cache;
+pub mod profile;
 
 use std::sync::Arc;
 
 use self::batch::Batch;
 use self::cache::Cache;
+use self::profile::Profile;
 use crate::pipeline::Stage;
 
 /// The stages in the order in which a request meets them.
 pub struct Stages {
+    /// Statistics by shape, if they are switched on.
+    pub profile: Option<Arc<Profile>>,
     /// The read cache, if it is switched on.
     pub cache: Option<Arc<Cache>>,
     /// Write batching, if it is switched on.
@@ -24,7 +28,11 @@ impl Stages {
     /// The ORDER. Each line says why the stage stands where it does.
     pub fn in_order(&self) -> Vec<Box<dyn Stage>> {
         let mut order: Vec<Box<dyn Stage>> = Vec::new();
-        // Outermost: a hit must pay for nothing else.
+        // Outermost: it times all that a client waits for, whoever answers.
+        if let Some(profile) = &self.profile {
+            order.push(Box::new(Arc::clone(profile)));
+        }
+        // Next: a hit must pay for nothing else.
         if let Some(cache) = &self.cache {
             order.push(Box::new(Arc::clone(cache)));
         }

@@ -17,7 +17,12 @@ const TABLE: &[(&str, &[&str])] = &[
             "wire", "command", "pipeline", "stages", "upstream", "config",
         ],
     ),
-    ("admin", &["upstream", "server", "config", "memory"]),
+    (
+        "admin",
+        &[
+            "command", "stages", "upstream", "server", "config", "memory",
+        ],
+    ),
     ("config", &[]),
     ("memory", &[]),
     ("observe", &["config"]),

@@ -19,6 +19,7 @@ mod mongos;
 mod parts;
 mod precision;
 mod principals;
+mod profile;
 mod raw;
 mod serve;
 mod sessions;

@@ -1,0 +1,131 @@
+//! Where a shape goes: into a hash or into a text.
+
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::{FixedState, FoldHasher};
+
+use crate::wire::doc::Element;
+
+/// Takes the parts of a shape in their order.
+pub(super) trait Sink {
+    /// What [`Sink::begin`] remembers.
+    type Mark;
+    /// One of several clauses.
+    type Clause: Copy;
+
+    /// A part that isn't a value.
+    fn put(&mut self, text: &str);
+
+    /// A value that is part of the shape.
+    fn literal(&mut self, value: &Element<'_>);
+
+    /// A clause of a list begins.
+    fn begin(&mut self) -> Self::Mark;
+
+    /// It ends. One that is like the clause before it is taken back.
+    fn end(&mut self, mark: Self::Mark, last: Option<Self::Clause>) -> Self::Clause;
+}
+
+/// The hash of a shape.
+pub(super) struct Hash(FoldHasher<'static>);
+
+static STATE: FixedState = FixedState::with_seed(0x7065_7469_6f6c_6521);
+
+impl Default for Hash {
+    fn default() -> Hash {
+        Hash(STATE.build_hasher())
+    }
+}
+
+impl Hash {
+    pub fn finish(&self) -> u64 {
+        self.0.finish()
+    }
+}
+
+impl Sink for Hash {
+    type Mark = FoldHasher<'static>;
+    type Clause = u64;
+
+    // (Only ever `write`: foldhash keeps numbers apart from bytes and would lose their order.)
+    #[inline]
+    fn put(&mut self, text: &str) {
+        self.0.write(text.as_bytes());
+    }
+
+    fn literal(&mut self, value: &Element<'_>) {
+        self.0.write(&[value.kind]);
+        self.0.write(value.value);
+    }
+
+    fn begin(&mut self) -> Self::Mark {
+        std::mem::replace(&mut self.0, STATE.build_hasher())
+    }
+
+    fn end(&mut self, mark: Self::Mark, last: Option<u64>) -> u64 {
+        let clause = self.0.finish();
+        self.0 = mark;
+        if last != Some(clause) {
+            self.0.write(&clause.to_le_bytes());
+        }
+        clause
+    }
+}
+
+/// The text of a shape, cut at [`LONGEST`].
+#[derive(Default)]
+pub(super) struct Text {
+    out: String,
+}
+
+impl Text {
+    pub fn finish(mut self) -> String {
+        if self.out.len() > LONGEST {
+            let end = (0..=LONGEST)
+                .rev()
+                .find(|&at| self.out.is_char_boundary(at));
+            self.out.truncate(end.unwrap_or(0));
+            self.out.push('…');
+        }
+        self.out
+    }
+}
+
+impl Sink for Text {
+    type Mark = usize;
+    type Clause = (usize, usize);
+
+    fn put(&mut self, text: &str) {
+        self.out.push_str(text);
+    }
+
+    fn literal(&mut self, value: &Element<'_>) {
+        use std::fmt::Write;
+        // Writing to a string can't fail.
+        let _ = match (value.as_str(), value.as_bool(), value.as_f64()) {
+            (Some(text), ..) => write!(self.out, "{text:?}"),
+            (_, Some(flag), _) => write!(self.out, "{flag}"),
+            (_, _, Some(number)) => write!(self.out, "{number}"),
+            _ => write!(self.out, "?"),
+        };
+    }
+
+    fn begin(&mut self) -> usize {
+        self.out.len()
+    }
+
+    fn end(&mut self, start: usize, last: Option<(usize, usize)>) -> (usize, usize) {
+        let Some((from, to)) = last else {
+            return (start, self.out.len());
+        };
+        if self.out.get(from..to) == self.out.get(start..) {
+            self.out.truncate(start);
+            return (from, to);
+        }
+        self.out.insert_str(start, ", ");
+        (start + 2, self.out.len())
+    }
+}
+
+/// Longest text of a shape, bytes.
+const LONGEST: usize = 4096;

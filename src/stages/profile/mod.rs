@@ -1,0 +1,213 @@
+//! What is asked, how often, and what it costs: statistics by shape, and a slow log.
+//!
+//! Requests are counted in a shard of their thread, so threads share nothing; once a second the
+//! shards are gathered into the records. Of a thread's hits, the first thousands of a second are
+//! counted one by one and the rest one in eight, with the weight of eight: that keeps the cost of a
+//! hit down when there are many. All other requests are counted exactly.
+//!
+//! - `tally`: what is counted. `shard`: where a thread counts.
+//! - `record`: a shape and its sums. `table`: the shapes that are kept, a bounded number.
+//! - `sample`: real commands, kept in memory only, for the advisor.
+//! - `slow`: the slow log.
+//!
+//! A request counts under the shape in which it left this stage's inside: what rewriting made of it.
+
+mod record;
+mod sample;
+mod shard;
+mod slow;
+mod table;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use std::cell::Cell;
+
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+pub use self::record::ShapeReport;
+pub use self::slow::SlowRequest;
+pub use self::tally::{Counts, Fate};
+
+use self::shard::Shard;
+use self::slow::SlowLog;
+use self::table::Table;
+use self::tally::Seen;
+use crate::command::{ReplyView, returned, shape_id};
+use crate::config;
+use crate::pipeline::{BoxFuture, Next, Observed, Outcome, Request, Stage, Workload};
+
+/// The profiler.
+pub struct Profile {
+    shards: Box<[Shard]>,
+    table: Table,
+    slow: SlowLog,
+    /// Seconds since the start, by the sweep.
+    second: AtomicU32,
+}
+
+impl Profile {
+    /// A profiler that has seen nothing. `samples`: whether real commands are kept for an advisor.
+    #[must_use]
+    pub fn new(config: &config::Profile, threads: usize, samples: bool) -> Profile {
+        let shards = threads.max(1).next_power_of_two();
+        Profile {
+            shards: (0..shards).map(|_| Shard::default()).collect(),
+            table: Table::new(config.max_shapes, samples),
+            slow: SlowLog::new(config),
+            second: AtomicU32::new(0),
+        }
+    }
+
+    /// The shapes that are kept, those that took most time first.
+    #[must_use]
+    pub fn shapes(&self) -> Vec<ShapeReport> {
+        self.gather();
+        let mut shapes = self.table.reports();
+        shapes.sort_by_key(|shape| std::cmp::Reverse(shape.counts.micros));
+        shapes
+    }
+
+    /// Shapes kept now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether nothing was asked so far.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How often a shape gave way to another or wasn't let in.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.table.dropped()
+    }
+
+    /// The slow log.
+    #[must_use]
+    pub fn slow(&self) -> &SlowLog {
+        &self.slow
+    }
+
+    fn note(&self, request: &Request, outcome: &Outcome) {
+        let fate = Fate::of(&request.trail);
+        let weight = match fate {
+            Fate::Hit => match self.weight_of_hit() {
+                Some(weight) => weight,
+                None => return,
+            },
+            _ => 1,
+        };
+        let took = request.received.elapsed();
+        let seen = Seen::new(request, outcome, fate, weight, took);
+        let id = shape_id(&request.command, &request.msg);
+        let second = self.second.load(Relaxed);
+        let shard = self.shards.get(thread() & (self.shards.len() - 1));
+        let record = shard.and_then(|shard| shard.add(id, &seen, second, request, &self.table));
+        if took >= self.slow.threshold {
+            self.slow.note(request, &seen, record.as_deref());
+        }
+    }
+
+    /// How many hits this one stands for; `None`: it isn't looked at.
+    fn weight_of_hit(&self) -> Option<u32> {
+        let second = self.second.load(Relaxed);
+        TURN.with(|turn| {
+            let (of, before) = turn.get();
+            let n = if of == second { before + 1 } else { 1 };
+            turn.set((second, n));
+            match n {
+                ..=EXACT => Some(1),
+                _ if n.is_multiple_of(EVERY) => Some(EVERY),
+                _ => None,
+            }
+        })
+    }
+
+    fn gather(&self) {
+        for shard in &self.shards {
+            shard.gather();
+        }
+    }
+}
+
+impl Stage for Profile {
+    fn name(&self) -> &'static str {
+        "profile"
+    }
+
+    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let outcome = next.run(request).await;
+            self.note(request, &outcome);
+            outcome
+        })
+    }
+
+    fn sweep(&self) {
+        self.second.fetch_add(1, Relaxed);
+        self.gather();
+        self.table.tick();
+        self.slow.tick();
+    }
+}
+
+impl Workload for Profile {
+    fn observed(&self) -> Vec<Observed> {
+        self.gather();
+        self.table.observed()
+    }
+
+    fn upstream_time(&self) -> Duration {
+        self.gather();
+        self.table.upstream_time()
+    }
+}
+
+impl Seen {
+    fn new(request: &Request, outcome: &Outcome, fate: Fate, weight: u32, took: Duration) -> Seen {
+        let mut seen = Seen {
+            weight,
+            fate,
+            took,
+            failed: true,
+            documents: 0,
+            bytes: 0,
+        };
+        if let Ok(reply) = outcome {
+            let body = reply.body();
+            // What is stored is no error.
+            seen.failed = fate != Fate::Hit && {
+                let view = ReplyView::read(body);
+                !view.ok || view.write_errors
+            };
+            seen.documents = returned(request.command.kind, body);
+            seen.bytes = reply.frame.len() as u64;
+        }
+        seen
+    }
+}
+
+/// A number of this thread, for its shard.
+fn thread() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static THREAD: usize = NEXT.fetch_add(1, Relaxed);
+    }
+    THREAD.with(|thread| *thread)
+}
+
+thread_local! {
+    /// A second, and this thread's hits in it. (Of all proxies in the process: it's a sampling.)
+    static TURN: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+}
+
+/// Hits of a thread in a second that are counted one by one.
+const EXACT: u32 = 4096;
+
+/// Of those beyond, one in so many.
+const EVERY: u32 = 8;

@@ -1,0 +1,132 @@
+//! The slow log: requests that took long, to the log (target `petiole::slow`) and the last of them
+//! for the admin side. Values are masked unless the configuration asks for them.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+
+use super::record::Record;
+use super::tally::{Fate, Seen};
+use crate::command::{Namespace, shape_collection, shape_text};
+use crate::config;
+use crate::pipeline::Request;
+
+/// The slow log of a proxy.
+pub struct SlowLog {
+    /// From this on, a request is slow.
+    pub threshold: Duration,
+    per_second: u32,
+    values: bool,
+    in_this_second: AtomicU32,
+    seen: AtomicU64,
+    last: Mutex<VecDeque<SlowRequest>>,
+}
+
+/// A request that took long.
+#[derive(Clone, Debug)]
+pub struct SlowRequest {
+    /// When it was answered.
+    pub at: SystemTime,
+    /// Database and collection.
+    pub namespace: Namespace,
+    /// The command's name.
+    pub command: String,
+    /// Its shape, with `?` for values.
+    pub shape: String,
+    /// From request to reply.
+    pub took: Duration,
+    /// Documents in the answer.
+    pub documents: u64,
+    /// Bytes of the answer.
+    pub bytes: u64,
+    /// What the cache had to do with it.
+    pub fate: Fate,
+    /// Number of the client's connection.
+    pub client: u64,
+    /// The command with its values, if the configuration asks for it.
+    pub text: Option<String>,
+}
+
+impl SlowLog {
+    pub(super) fn new(config: &config::Profile) -> SlowLog {
+        SlowLog {
+            threshold: config.slow_threshold,
+            per_second: config.slow_per_second,
+            values: config.slow_values,
+            in_this_second: AtomicU32::new(0),
+            seen: AtomicU64::new(0),
+            last: Mutex::default(),
+        }
+    }
+
+    /// Slow requests so far, those that weren't logged included.
+    #[must_use]
+    pub fn seen(&self) -> u64 {
+        self.seen.load(Relaxed)
+    }
+
+    /// The last that were logged, newest first.
+    #[must_use]
+    pub fn last(&self) -> Vec<SlowRequest> {
+        self.last.lock().iter().rev().cloned().collect()
+    }
+
+    pub(super) fn tick(&self) {
+        self.in_this_second.store(0, Relaxed);
+    }
+
+    pub(super) fn note(&self, request: &Request, seen: &Seen, record: Option<&Record>) {
+        self.seen.fetch_add(1, Relaxed);
+        if self.in_this_second.fetch_add(1, Relaxed) >= self.per_second {
+            return;
+        }
+        let command = &request.command;
+        let slow = SlowRequest {
+            at: SystemTime::now(),
+            namespace: match record {
+                Some(record) => record.namespace.clone(),
+                None => Namespace::new(command.db(), shape_collection(command).unwrap_or_default()),
+            },
+            command: command.name().to_owned(),
+            shape: record.map_or_else(|| shape_text(command, &request.msg), |r| r.text.clone()),
+            took: seen.took,
+            documents: seen.documents,
+            bytes: seen.bytes,
+            fate: seen.fate,
+            client: request.client,
+            text: self.values.then(|| values(command.body())),
+        };
+        tracing::info!(target: "petiole::slow",
+            namespace = %slow.namespace, command = slow.command, shape = slow.shape,
+            ms = u64::try_from(slow.took.as_millis()).unwrap_or(u64::MAX),
+            documents = slow.documents, bytes = slow.bytes, cache = slow.fate.as_str(),
+            client = slow.client, text = slow.text, "slow request");
+        let mut last = self.last.lock();
+        if last.len() >= KEPT {
+            last.pop_front();
+        }
+        last.push_back(slow);
+    }
+}
+
+/// The command as people read it, cut at [`LONGEST`].
+fn values(body: &[u8]) -> String {
+    let Ok(document) = bson::Document::from_reader(body) else {
+        return String::new();
+    };
+    let mut text = document.to_string();
+    if text.len() > LONGEST {
+        let end = (0..=LONGEST).rev().find(|&at| text.is_char_boundary(at));
+        text.truncate(end.unwrap_or(0));
+        text.push('…');
+    }
+    text
+}
+
+/// Slow requests kept for the admin side.
+const KEPT: usize = 128;
+
+/// Longest text of a command, bytes.
+const LONGEST: usize = 2048;

@@ -1,0 +1,173 @@
+use std::sync::Arc;
+
+use bson::{Document, doc};
+
+use super::*;
+use crate::command::Bypass;
+use crate::pipeline::scripted::request;
+use crate::pipeline::{Decision, Reply};
+
+fn profile(max_shapes: usize) -> Profile {
+    let config = config::Profile {
+        max_shapes,
+        slow_threshold: Duration::from_secs(1),
+        ..config::Profile::default()
+    };
+    Profile::new(&config, 2, true)
+}
+
+fn find(field: &str, value: i32) -> Document {
+    doc! {"find": "users", "filter": {field: value}, "$db": "game"}
+}
+
+fn answer(profile: &Profile, command: &Document, decisions: &[Decision], documents: usize) {
+    let mut asked = request(command);
+    decisions.iter().for_each(|d| asked.trail.note(*d));
+    let batch = vec![doc! {"a": 1}; documents];
+    let reply = doc! {"cursor": {"firstBatch": batch, "id": 0_i64, "ns": "game.users"}, "ok": 1.0};
+    let reply = Reply::document(&asked.frame, &reply.to_vec().unwrap());
+    profile.note(&asked, &Ok(reply));
+}
+
+#[test]
+fn requests_of_one_shape_are_summed_up_with_what_the_cache_did() {
+    let profile = profile(10);
+    answer(
+        &profile,
+        &find("a", 1),
+        &[Decision::Miss, Decision::Stored],
+        2,
+    );
+    answer(&profile, &find("a", 2), &[Decision::Hit], 3);
+    answer(&profile, &find("a", 3), &[Decision::Joined], 1);
+    answer(
+        &profile,
+        &find("a", 3),
+        &[Decision::Bypassed(Bypass::Fenced)],
+        1,
+    );
+    let failed = request(&find("a", 4));
+    let error = Reply::document(
+        &failed.frame,
+        &doc! {"ok": 0.0, "code": 50}.to_vec().unwrap(),
+    );
+    profile.note(&failed, &Ok(error));
+    let shapes = profile.shapes();
+    assert_eq!(shapes.len(), 1);
+    let shape = &shapes[0];
+    assert_eq!(shape.text, "{filter: {a: ?}}");
+    assert_eq!(shape.namespace.to_string(), "game.users");
+    let c = shape.counts;
+    assert_eq!((c.count, c.errors, c.documents), (5, 1, 7));
+    assert_eq!((c.hit, c.miss, c.joined, c.bypass), (1, 1, 1, 1));
+    assert_eq!((c.upstream, c.upstream_documents), (3, 3));
+    assert!(shape.latency.max >= shape.latency.p50);
+}
+
+#[test]
+fn beyond_some_thousands_in_a_second_hits_are_counted_one_in_eight_for_eight() {
+    let profile = Arc::new(profile(10));
+    // A thread of its own, for its own count of hits.
+    let other = Arc::clone(&profile);
+    std::thread::spawn(move || {
+        for _ in 0..EXACT + 8000 {
+            answer(&other, &find("a", 1), &[Decision::Hit], 1);
+        }
+    })
+    .join()
+    .unwrap();
+    let counts = profile.shapes()[0].counts;
+    assert_eq!(counts.count, u64::from(EXACT) + 8000);
+    assert_eq!(counts.hit, counts.count);
+}
+
+#[test]
+fn the_number_of_shapes_is_bounded_and_those_that_matter_stay() {
+    let profile = profile(64);
+    for round in 0..20_000 {
+        answer(&profile, &find(&format!("f{round}x"), 1), &[], 1);
+        answer(&profile, &find("steady", 1), &[], 1);
+    }
+    assert_eq!(profile.len(), 64);
+    assert!(profile.dropped() > 19_000, "{}", profile.dropped());
+    let steady = profile.shapes();
+    let steady = steady.iter().find(|s| s.text == "{filter: {steady: ?}}");
+    assert_eq!(steady.map(|s| s.counts.count), Some(20_000));
+}
+
+#[test]
+fn a_shape_that_begins_to_matter_gets_in() {
+    let profile = profile(8);
+    for n in 0..8 {
+        answer(&profile, &find(&format!("f{n}x"), 1), &[], 1);
+    }
+    for _ in 0..3 {
+        answer(&profile, &find("late", 1), &[], 1);
+    }
+    let shapes = profile.shapes();
+    assert!(
+        shapes
+            .iter()
+            .any(|s| s.text == "{filter: {late: ?}}" && s.counts.count == 2)
+    );
+}
+
+#[test]
+fn samples_hold_the_first_statement_and_nothing_of_the_session() {
+    let profile = profile(8);
+    let update = doc! {"update": "users", "updates": [{"q": {"a": 5}, "u": {"$set": {"b": 1}}}, {"q": {"a": 6}, "u": {"$set": {"b": 1}}}],
+    "lsid": {"id": 1}, "txnNumber": 4_i64, "$db": "game"};
+    answer(&profile, &update, &[], 0);
+    for _ in 0..100 {
+        answer(&profile, &find("a", 1), &[], 0);
+    }
+    let observed = profile.observed();
+    let of = |kind| observed.iter().find(|o| o.kind == kind).unwrap();
+    assert_eq!(
+        of(crate::command::Kind::Update).samples,
+        [
+            doc! {"update": "users", "$db": "game", "updates": [{"q": {"a": 5}, "u": {"$set": {"b": 1}}}]}
+        ]
+    );
+    assert_eq!(
+        of(crate::command::Kind::Find).samples.len(),
+        1,
+        "not one for each request"
+    );
+    assert_eq!(of(crate::command::Kind::Find).upstream_calls, 100);
+}
+
+#[test]
+fn slow_requests_are_kept_masked_and_only_so_many_in_a_second() {
+    let config = config::Profile {
+        slow_threshold: Duration::ZERO,
+        slow_per_second: 2,
+        ..config::Profile::default()
+    };
+    let masked = Profile::new(&config, 1, false);
+    for n in 0..5 {
+        answer(&masked, &find("a", n), &[], 3);
+    }
+    assert_eq!((masked.slow().seen(), masked.slow().last().len()), (5, 2));
+    let last = &masked.slow().last()[0];
+    assert_eq!(
+        (last.shape.as_str(), last.text.as_deref(), last.documents),
+        ("{filter: {a: ?}}", None, 3)
+    );
+    masked.sweep();
+    answer(&masked, &find("a", 9), &[], 3);
+    assert_eq!(masked.slow().last().len(), 3);
+    let config = config::Profile {
+        slow_values: true,
+        ..config
+    };
+    let shown = Profile::new(&config, 1, false);
+    answer(&shown, &find("a", 77), &[], 3);
+    assert!(
+        shown.slow().last()[0]
+            .text
+            .as_deref()
+            .unwrap()
+            .contains("77")
+    );
+}
