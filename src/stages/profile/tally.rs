@@ -13,7 +13,7 @@ pub enum Fate {
     Miss,
     /// Answered by another's read.
     Joined,
-    /// Not looked for.
+    /// Not looked for, or not stored.
     Bypass,
     /// Not a read that is cached, or there is no cache.
     None,
@@ -28,7 +28,8 @@ impl Fate {
                 Decision::Hit => return Fate::Hit,
                 Decision::Joined => return Fate::Joined,
                 Decision::Miss => fate = Fate::Miss,
-                Decision::Bypassed(_) if fate == Fate::None => fate = Fate::Bypass,
+                // (Also after a miss: some reasons are found only then.)
+                Decision::Bypassed(_) => fate = Fate::Bypass,
                 _ => {}
             }
         }
@@ -77,7 +78,7 @@ pub struct Counts {
     pub miss: u64,
     /// Answered by another's read.
     pub joined: u64,
-    /// Reads not looked for.
+    /// Reads not looked for, or not stored.
     pub bypass: u64,
     /// Documents in the answers.
     pub documents: u64,
