@@ -71,6 +71,8 @@ pub mod codes {
         (133, "FailedToSatisfyReadPreference");
     /// A limit on waiting was reached.
     pub const EXCEEDED_TIME_LIMIT: (i32, &str) = (262, "ExceededTimeLimit");
+    /// More than is admitted ("Client Backpressure" specification): nothing was executed.
+    pub const RATE_LIMIT_EXCEEDED: (i32, &str) = (462, "IngressRequestRateLimitExceeded");
 }
 
 /// Error labels that drivers act on.
@@ -81,6 +83,12 @@ pub mod labels {
     pub const TRANSIENT_TRANSACTION: &str = "TransientTransactionError";
     /// The commit may be sent again.
     pub const UNKNOWN_COMMIT: &str = "UnknownTransactionCommitResult";
+    /// The server is overloaded: whoever retries waits first.
+    pub const SYSTEM_OVERLOADED: &str = "SystemOverloadedError";
+    /// Nothing was executed: any command may be sent again.
+    pub const RETRYABLE: &str = "RetryableError";
+    /// The failed try of a write has changed nothing: an earlier error says more.
+    pub const NO_WRITES_PERFORMED: &str = "NoWritesPerformed";
 }
 
 #[cfg(test)]

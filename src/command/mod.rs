@@ -23,6 +23,7 @@ mod path;
 mod projection;
 mod read_plan;
 mod reply;
+mod retryable;
 mod returned;
 mod shape;
 mod statement;
@@ -31,7 +32,9 @@ mod value;
 mod volatile;
 
 pub use bypass::Bypass;
-pub use edit::{acknowledged, with_max_time, without_cluster_time};
+pub use edit::{
+    acknowledged, commit_again, numbered, with_max_time, without_cluster_time, without_retry_marks,
+};
 pub use error_reply::{ErrorReply, codes, labels};
 pub use footprint::{Footprint, Namespace, footprint};
 pub use key::{KEY_COMMAND, Wish, canonical};
@@ -41,6 +44,9 @@ pub use parse::{Command, Span};
 pub use path::Paths;
 pub use read_plan::{ReadPlan, ReadShape};
 pub use reply::{Effect, ReplyView, effect, only_change};
+pub use retryable::{
+    Plea, RETRYABLE_READS, Repeatable, Standing, may_be_numbered, plea, repeatable, standing,
+};
 pub use returned::returned;
 pub use shape::{ShapeId, first_statement, shape_collection, shape_id, shape_text};
 pub use statement::{Change, Inserts, Selector, Statement, modified_path, statements};

@@ -20,13 +20,15 @@ pub struct ReplyView<'a> {
     pub upserted: bool,
     /// `writeErrors` or `writeConcernError` is present.
     pub write_errors: bool,
+    /// `writeConcernError.code`.
+    pub write_concern_code: Option<i32>,
     /// `cursor.partialResultsReturned` is true.
     pub partial: bool,
     /// `done` of a SASL conversation.
     pub done: bool,
     /// `opTime.ts`: when the last write of the command was applied.
     pub op_time: Option<u64>,
-    /// `retriedStmtIds` is present: some statements had been executed before.
+    /// `retriedStmtIds` (of findAndModify, `retriedStmtId`) is present: some statements had been executed before.
     pub retried: bool,
     /// `$clusterTime` is present.
     pub has_cluster_time: bool,
@@ -49,14 +51,21 @@ impl<'a> ReplyView<'a> {
                 "n" => view.n = element.as_i64(),
                 "nModified" => view.n_modified = element.as_i64(),
                 "upserted" => view.upserted = true,
-                "writeErrors" | "writeConcernError" => view.write_errors = true,
+                "writeErrors" => view.write_errors = true,
+                "writeConcernError" => {
+                    view.write_errors = true;
+                    view.write_concern_code = element
+                        .as_document()
+                        .and_then(|error| doc::find(error, "code"))
+                        .and_then(|code| code.as_i32());
+                }
                 "opTime" => {
                     view.op_time = element
                         .as_document()
                         .and_then(|op| doc::find(op, "ts"))
                         .and_then(|ts| ts.as_timestamp());
                 }
-                "retriedStmtIds" => view.retried = true,
+                "retriedStmtIds" | "retriedStmtId" => view.retried = true,
                 "errorLabels" => view.labels = element.as_array(),
                 "done" => view.done = element.is_truthy(),
                 "$clusterTime" => view.has_cluster_time = true,

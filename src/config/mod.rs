@@ -1,7 +1,7 @@
 //! `proxy.toml`: every setting, parsed once into its final type.
 //!
 //! [`Config::load`] reports every mistake at once, each with its key and what to do about it.
-//! One file per table ([`server`], [`upstream`], [`cache`], [`batch`], [`profile`], [`advice`], [`admin`], [`log`]), plus the value
+//! One file per table ([`server`], [`upstream`], [`cache`], [`batch`], [`profile`], [`advice`], [`retry`], [`admin`], [`log`]), plus the value
 //! types that more than one of them needs ([`value`]). A [`Config`] is an ordinary value that is
 //! handed down; nothing here is global, so several proxies fit in one process.
 //!
@@ -19,6 +19,7 @@ pub mod log;
 mod mistake;
 pub mod pem;
 pub mod profile;
+pub mod retry;
 pub mod server;
 pub mod upstream;
 pub mod value;
@@ -33,6 +34,7 @@ pub use cache_rule::{CacheRule, CachedCommand};
 pub use log::{Log, LogFormat};
 pub use mistake::{ConfigErrors, Mistake};
 pub use profile::Profile;
+pub use retry::Retry;
 pub use server::{Posture, Server, ServerTls, ServerTlsMode};
 pub use upstream::{Upstream, UpstreamTls, UpstreamTlsMode};
 pub use value::{ByteSize, Compression, HostPort, NamespacePattern, Token, UpstreamUri};
@@ -53,6 +55,8 @@ pub struct Config {
     pub profile: Profile,
     /// `[advice]`: which indexes to create and to drop.
     pub advice: Advice,
+    /// `[retry]`: sending again what failed for a passing reason.
+    pub retry: Retry,
     /// `[admin]`: the HTTP listener for health, metrics and status.
     pub admin: Admin,
     /// `[log]`: what is written to standard error.

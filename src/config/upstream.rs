@@ -27,6 +27,8 @@ pub struct Upstream {
     /// Longest time that a request waits for a new primary.
     #[serde(with = "value::duration")]
     pub failover_wait: Duration,
+    /// Failures in a row after which nothing is sent to a server for a while; 0 = never.
+    pub breaker_failures: u32,
     /// Time between two looks at each server's state.
     #[serde(with = "value::duration")]
     pub heartbeat: Duration,
@@ -48,6 +50,7 @@ impl Default for Upstream {
             connect_timeout: Duration::from_secs(5),
             wait_timeout: Duration::from_secs(10),
             failover_wait: Duration::from_secs(15),
+            breaker_failures: 10,
             heartbeat: Duration::from_secs(10),
             compressors: Vec::new(),
             local_threshold: Duration::from_millis(15),

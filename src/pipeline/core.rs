@@ -128,22 +128,27 @@ impl Pipeline {
                 // Nothing was executed, or nobody knows: an unsettled fence goes to quarantine.
                 if let Guard::Fence { fence, .. } = guard
                     && !failure.sent
+                    && !request.trail.has(Decision::InDoubt)
                 {
                     fence.settle(Effect::Unchanged);
                 }
                 return;
             }
         };
-        let view = ReplyView::read(reply.body());
+        let mut view = ReplyView::read(reply.body());
+        view.retried |= request.trail.has(Decision::ExecutedBefore);
         match guard {
             Guard::None => {}
             Guard::Transaction if view.ok => self.transactions.accepted(request),
             Guard::Transaction => {}
+            Guard::End if !view.ok && request.trail.has(Decision::InDoubt) => {}
             Guard::End => {
                 if view.ok || !view.has_label(labels::UNKNOWN_COMMIT) {
                     self.transactions.ended(request);
                 }
             }
+            // An earlier try may still be under way: the fence goes to quarantine.
+            Guard::Fence { .. } if !view.ok && request.trail.has(Decision::InDoubt) => {}
             Guard::Fence { fence, single } => {
                 let behind_mongos = self.behind_mongos.load(Ordering::Relaxed);
                 let proved = effect(command, &view, behind_mongos);

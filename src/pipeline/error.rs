@@ -54,6 +54,14 @@ pub enum Fault {
     /// The link broke.
     #[error("the upstream connection was lost: {0}")]
     LinkLost(String),
+    /// More requests than are admitted.
+    #[error("overloaded: {what} (admission.{key})")]
+    Overloaded {
+        /// What there is too much of, with numbers.
+        what: String,
+        /// The limit's key in `[admission]`.
+        key: &'static str,
+    },
     /// No authenticated link of this principal is left.
     #[error(
         "no authenticated upstream connection of this user is left; reconnect to authenticate again"
@@ -87,10 +95,18 @@ impl Failure {
             Fault::WaitQueueTimeout { .. } => codes::EXCEEDED_TIME_LIMIT,
             Fault::MaxTimeExpired => codes::MAX_TIME_MS_EXPIRED,
             Fault::PrincipalGone => codes::SHUTDOWN_IN_PROGRESS,
+            Fault::Overloaded { .. } => codes::RATE_LIMIT_EXCEEDED,
         };
         let error = ErrorReply::new(code, self);
-        if matches!(self.fault, Fault::MaxTimeExpired) {
-            return error;
+        match self.fault {
+            Fault::MaxTimeExpired => return error,
+            // Drivers that know these labels retry later, and the others not at all.
+            Fault::Overloaded { .. } => {
+                return error
+                    .label(labels::SYSTEM_OVERLOADED)
+                    .label(labels::RETRYABLE);
+            }
+            _ => {}
         }
         match command.kind {
             Kind::Commit => error

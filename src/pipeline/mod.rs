@@ -4,11 +4,13 @@
 //! `stages/mod.rs`) to a [`Backend`], and its [`Reply`] walks back. The pipeline,
 //! not a stage, runs the fences of DESIGN §4, so that no stage can break them.
 
+mod abilities;
 mod core;
 mod error;
 mod fences;
 mod request;
 pub mod scripted;
+mod sessions;
 mod stage;
 mod trail;
 mod transactions;
@@ -16,11 +18,13 @@ mod watch;
 mod workload;
 
 pub use self::core::Pipeline;
+pub use abilities::Abilities;
 pub use error::{Failure, Fault};
 #[doc(hidden)]
 pub use fences::Weakened;
 pub use fences::{Fence, Fences, Mark, Reads, Stamp, Tie, Tied, Window};
-pub use request::{NO_PRINCIPAL, Principal, Reply, Request};
+pub use request::{Met, NO_PRINCIPAL, Principal, Reply, Request};
+pub use sessions::{OwnSession, OwnSessions};
 pub use stage::{Backend, BoxFuture, Next, Outcome, OwnedNext, Stage};
 pub use trail::{Decision, Trail};
 pub use watch::{Horizon, Landed, WatchCounts, WatchState};

@@ -1,5 +1,6 @@
 //! What travels the pipeline.
 
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
@@ -47,6 +48,19 @@ pub struct Request {
     pub received: Instant,
     /// What was decided on the way.
     pub trail: Trail,
+    /// Where it was sent last, if it was sent.
+    pub met: Option<Met>,
+    /// Where the client is.
+    pub address: Option<IpAddr>,
+}
+
+/// A server as a request has met it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Met {
+    /// The server's number in this process.
+    pub server: u32,
+    /// Counts up when the server restarts, is lost, or another one is elected.
+    pub epoch: u64,
 }
 
 impl Request {
@@ -61,6 +75,8 @@ impl Request {
             client: 0,
             received: Instant::now(),
             trail: Trail::default(),
+            met: None,
+            address: None,
         }
     }
 
@@ -69,7 +85,24 @@ impl Request {
         let bytes = build::op_msg(self.frame.header().request_id, 0, 0, body);
         let frame = Frame { bytes };
         let msg = OpMsg::parse(&frame).ok()?;
-        Some(Request::new(frame, msg, Arc::clone(&self.principal)))
+        Some(Request {
+            address: self.address,
+            ..Request::new(frame, msg, Arc::clone(&self.principal))
+        })
+    }
+
+    /// The same request as another message, which arrived when this one did.
+    pub fn reworded(&self, bytes: Bytes) -> Option<Request> {
+        let frame = Frame { bytes };
+        let msg = OpMsg::parse(&frame).ok()?;
+        Some(Request {
+            received: self.received,
+            trail: self.trail,
+            met: self.met,
+            client: self.client,
+            address: self.address,
+            ..Request::new(frame, msg, Arc::clone(&self.principal))
+        })
     }
 
     /// When the client's own `maxTimeMS` runs out.

@@ -25,17 +25,26 @@ pub enum Decision {
     Queued,
     /// Sent in one command with other clients' writes.
     Batched,
+    /// Sent again after a transient fault.
+    Retried,
+    /// The server says that it had executed (part of) the write before.
+    ExecutedBefore,
+    /// An earlier try may still land, and no answer rules it out.
+    InDoubt,
 }
 
 /// The decisions about one request, oldest first. Never allocates; what doesn't fit is dropped.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Trail {
-    decisions: [Option<Decision>; 6],
+    decisions: [Option<Decision>; 10],
 }
 
 impl Trail {
-    /// Adds a decision.
+    /// Adds a decision, once.
     pub fn note(&mut self, decision: Decision) {
+        if self.has(decision) {
+            return;
+        }
         if let Some(slot) = self.decisions.iter_mut().find(|d| d.is_none()) {
             *slot = Some(decision);
         }

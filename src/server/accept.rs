@@ -20,11 +20,12 @@ use super::connection;
 use super::shared::{ClientStats, Shared};
 use super::tls;
 use crate::config::{Config, HostPort};
-use crate::pipeline::{Backend, Fences, Pipeline};
+use crate::pipeline::{Abilities, Backend, Fences, Pipeline};
 use crate::stages::Stages;
 use crate::stages::batch::Batch;
 use crate::stages::cache::Cache;
 use crate::stages::profile::Profile;
+use crate::stages::retry::Retry;
 use crate::upstream::watch::{self, Watch};
 use crate::upstream::{Deployment, SeedError, TlsError, Upstream, set_home};
 
@@ -79,7 +80,17 @@ impl Clients {
             .batch
             .enabled
             .then(|| Arc::new(Batch::new(&config.batch, Arc::clone(&fences))));
-        let upstream = Upstream::start(&config.upstream, Arc::clone(&fences)).await?;
+        let abilities = Arc::new(Abilities::default());
+        let retry = config
+            .retry
+            .enabled
+            .then(|| Arc::new(Retry::new(&config.retry, Arc::clone(&abilities))));
+        let upstream = Upstream::start(
+            &config.upstream,
+            Arc::clone(&fences),
+            Arc::clone(&abilities),
+        )
+        .await?;
         let watch = Watch::start(
             &config.upstream,
             &config.cache,
@@ -95,6 +106,7 @@ impl Clients {
             profile: profile.clone(),
             cache: cache.clone(),
             batch: batch.clone(),
+            retry: retry.clone(),
         }
         .in_order();
         let backend: Arc<dyn Backend> = upstream.clone();
@@ -108,6 +120,7 @@ impl Clients {
             horizon,
             batch,
             profile,
+            retry,
             clients: ClientStats::default(),
             tls: acceptor,
             draining,

@@ -11,6 +11,7 @@ use crate::pipeline::{Horizon, Pipeline};
 use crate::stages::batch::Batch;
 use crate::stages::cache::Cache;
 use crate::stages::profile::Profile;
+use crate::stages::retry::Retry;
 use crate::upstream::Upstream;
 
 /// One proxy's parts, as connections and the admin side see them.
@@ -29,6 +30,8 @@ pub struct Shared {
     pub batch: Option<Arc<Batch>>,
     /// Statistics by shape, if they are on.
     pub profile: Option<Arc<Profile>>,
+    /// Retries, if they are on.
+    pub retry: Option<Arc<Retry>>,
     /// What is counted about clients.
     pub clients: ClientStats,
     pub(super) tls: Option<TlsAcceptor>,

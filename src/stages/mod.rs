@@ -6,12 +6,14 @@
 pub mod batch;
 pub mod cache;
 pub mod profile;
+pub mod retry;
 
 use std::sync::Arc;
 
 use self::batch::Batch;
 use self::cache::Cache;
 use self::profile::Profile;
+use self::retry::Retry;
 use crate::pipeline::Stage;
 
 /// The stages in the order in which a request meets them.
@@ -22,6 +24,8 @@ pub struct Stages {
     pub cache: Option<Arc<Cache>>,
     /// Write batching, if it is switched on.
     pub batch: Option<Arc<Batch>>,
+    /// Retries, if they are switched on.
+    pub retry: Option<Arc<Retry>>,
 }
 
 impl Stages {
@@ -36,10 +40,14 @@ impl Stages {
         if let Some(cache) = &self.cache {
             order.push(Box::new(Arc::clone(cache)));
         }
-        // Next to the backend: whatever changes a write must have done so before writes are compared
-        // and merged, and a batch is a command like any other to what sends it.
+        // Whatever changes a write must have done so before writes are compared and merged, and a batch
+        // is a command like any other to what sends it.
         if let Some(batch) = &self.batch {
             order.push(Box::new(Arc::clone(batch)));
+        }
+        // Next to the backend: what is sent again is what was sent, once for all that asked for it.
+        if let Some(retry) = &self.retry {
+            order.push(Box::new(Arc::clone(retry)));
         }
         order
     }

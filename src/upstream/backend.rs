@@ -15,12 +15,12 @@ use super::pool::{Checkout, Lease, Pool, PoolStats, home};
 use super::read_preference::{Mode, ReadPreference};
 use super::seeds::{SeedError, Seeds};
 use super::server::Server;
-use super::topology::{Deployment, ServerStatus, Settings, Topology};
-use crate::command::{Kind, ReplyView, with_max_time};
+use super::topology::{Deployment, Search, ServerStatus, Settings, Topology};
+use crate::command::{Kind, ReplyView, Standing, standing, with_max_time};
 use crate::config;
 use crate::pipeline::{
-    Backend, BoxFuture, Decision, Failure, Fault, Fences, NO_PRINCIPAL, Outcome, Principal, Reply,
-    Request,
+    Abilities, Backend, BoxFuture, Decision, Failure, Fault, Fences, NO_PRINCIPAL, Outcome,
+    Principal, Reply, Request,
 };
 use crate::wire::frame::Frame;
 
@@ -31,6 +31,7 @@ pub struct Upstream {
     pins: Pins,
     dialer: Arc<Dialer>,
     principals: Principals,
+    failover_wait: Duration,
 }
 
 impl Upstream {
@@ -38,6 +39,7 @@ impl Upstream {
     pub async fn start(
         config: &config::Upstream,
         fences: Arc<Fences>,
+        abilities: Arc<Abilities>,
     ) -> Result<Arc<Upstream>, SeedError> {
         let seeds = Seeds::resolve(config).await?;
         let dialer = Arc::new(Dialer {
@@ -52,8 +54,15 @@ impl Upstream {
             heartbeat: config.heartbeat,
             local_threshold: config.local_threshold,
             failover_wait: config.failover_wait,
+            breaker_failures: config.breaker_failures,
         };
-        let topology = Topology::start(&seeds.addresses, settings, Arc::clone(&dialer), fences);
+        let topology = Topology::start(
+            &seeds.addresses,
+            settings,
+            Arc::clone(&dialer),
+            fences,
+            abilities,
+        );
         let pool = Pool::new(
             config.max_links,
             config.wait_timeout,
@@ -65,6 +74,7 @@ impl Upstream {
             pins: Pins::default(),
             dialer,
             principals: Principals::default(),
+            failover_wait: config.failover_wait,
         };
         Ok(Arc::new(upstream))
     }
@@ -116,7 +126,8 @@ impl Upstream {
     /// A fresh link to the primary for a client's authentication. `extra`: elements of the
     /// client's own hello that are relayed.
     pub async fn open_auth(&self, extra: &[&[u8]], mechanism: String) -> Result<AuthLink, Failure> {
-        let server = self.topology.select(&ReadPreference::primary()).await?;
+        let primary = ReadPreference::primary();
+        let server = self.topology.select(&Search::of(&primary)).await?;
         let (link, hello) = self
             .dialer
             .dial(&server, home(), extra)
@@ -143,8 +154,8 @@ impl Upstream {
 
     /// A link for a lane: an exhaust cursor, whose replies come without being asked for.
     pub async fn open_lane(&self, request: &mut Request) -> Result<Lease, Failure> {
-        let server = self.route(request).await?;
-        self.lease(request, &server).await
+        let (_, lease) = self.leased(request).await?;
+        Ok(lease)
     }
 
     /// Follows what a reply says of its cursor.
@@ -163,17 +174,17 @@ impl Upstream {
         }
     }
 
-    /// The server that the request must or may go to.
-    async fn route(&self, request: &Request) -> Result<Arc<Server>, Failure> {
+    /// The server that the request must or may go to, looked for since `began`.
+    async fn route(&self, request: &Request, began: Instant) -> Result<Route, Failure> {
         let command = &request.command;
         if self.topology.len() > 1 {
             if let Some(server) = command.cursor_id().and_then(|id| self.pins.cursor(id)) {
-                return Ok(server);
+                return Ok(Route::Pinned(server));
             }
             if command.txn_number.is_some()
                 && let Some(server) = self.pins.transaction(command)
             {
-                return Ok(server);
+                return Ok(Route::Pinned(server));
             }
         }
         let wanted = match command.read_preference() {
@@ -182,13 +193,21 @@ impl Upstream {
             }
             _ => ReadPreference::primary(),
         };
-        let server = self.topology.select(&wanted).await?;
+        let search = Search {
+            wanted: &wanted,
+            met: request.met,
+            began,
+            deadline: request.deadline(),
+        };
+        let server = self.topology.select(&search).await?;
         if request.principal.id != 0
             && wanted.mode != Mode::Primary
             && !self.pool.has_links(&server, &request.principal)
         {
             // This user has proved itself to the primary only, and nobody else can do it for it.
-            return self.topology.select(&ReadPreference::primary()).await;
+            let wanted = &ReadPreference::primary();
+            let search = Search { wanted, ..search };
+            return Ok(Route::Chosen(self.topology.select(&search).await?));
         }
         if command.in_transaction
             && self.deployment() == Deployment::Sharded
@@ -196,7 +215,31 @@ impl Upstream {
         {
             self.pins.pin_transaction(command, &server);
         }
-        Ok(server)
+        Ok(Route::Chosen(server))
+    }
+
+    /// A server and a link to it. Where a server can be chosen, one that can't be reached is no
+    /// reason to fail: nothing was sent.
+    async fn leased(&self, request: &mut Request) -> Result<(Arc<Server>, Lease), Failure> {
+        let began = Instant::now();
+        loop {
+            let route = self.route(request, began).await?;
+            let server = route.server();
+            let generation = server.generation();
+            match self.lease(request, server).await {
+                Ok(lease) => return Ok((Arc::clone(server), lease)),
+                Err(failure) => {
+                    if !matches!(failure.fault, Fault::Unreachable { .. }) {
+                        return Err(failure);
+                    }
+                    self.topology
+                        .doubt(server, generation, "no link to it can be made");
+                    if matches!(route, Route::Pinned(_)) || began.elapsed() >= self.failover_wait {
+                        return Err(failure);
+                    }
+                }
+            }
+        }
     }
 
     /// A link to `server`, dialled if there is room, waited for if not.
@@ -211,11 +254,7 @@ impl Upstream {
         match checkout {
             Checkout::Link(lease) => Ok(lease),
             Checkout::Dial(room) => {
-                let (link, _) = self
-                    .dialer
-                    .dial(server, home(), &[])
-                    .await
-                    .inspect_err(|_| server.suspect())?;
+                let (link, _) = self.dialer.dial(server, home(), &[]).await?;
                 room.fill(link, &request.principal)
                     .ok_or_else(|| gone("the pool was closed"))
             }
@@ -223,20 +262,37 @@ impl Upstream {
     }
 
     async fn exchange(&self, request: &mut Request) -> Outcome {
-        let server = self.route(request).await?;
-        let mut lease = self.lease(request, &server).await?;
+        let (server, mut lease) = self.leased(request).await?;
         let shortened = shortened(request)?;
+        request.met = Some(self.topology.met(&server));
         let frame = shortened.as_ref().unwrap_or(&request.frame);
         let link = lease.link().ok_or_else(|| gone("the link was closed"))?;
+        let generation = link.generation;
         let may_compress = request.command.kind != Kind::Auth;
-        let reply = match link.exchange(frame, may_compress).await {
+        let answer = tokio::select! {
+            biased;
+            answer = link.exchange(frame, may_compress) => answer,
+            () = server.given_up(generation) => Err(LinkError::GivenUp),
+            () = overdue(request) => {
+                let reason = "a reply didn't come within the request's maxTimeMS";
+                self.topology.doubt(&server, generation, reason);
+                return Err(Failure { fault: Fault::MaxTimeExpired, sent: true });
+            }
+        };
+        let reply = match answer {
             Ok(reply) => Reply::from_server(reply),
             Err(error) => {
-                server.suspect();
+                self.topology
+                    .doubt(&server, generation, "a link to it was lost");
                 return Err(lost(&error));
             }
         };
         lease.done();
+        server.breaker.answered();
+        let standing = standing(&ReplyView::read(reply.body()));
+        if standing != Standing::Unchanged {
+            self.topology.not_as_thought(&server, standing);
+        }
         self.note_cursor(request, &server, &reply);
         Ok(reply)
     }
@@ -272,6 +328,33 @@ fn shortened(request: &Request) -> Result<Option<Frame>, Failure> {
     Ok(Some(Frame { bytes }))
 }
 
+/// Where a request goes.
+enum Route {
+    /// It must go there: its cursor or transaction is there.
+    Pinned(Arc<Server>),
+    /// Another one would do as well.
+    Chosen(Arc<Server>),
+}
+
+impl Route {
+    fn server(&self) -> &Arc<Server> {
+        match self {
+            Route::Pinned(server) | Route::Chosen(server) => server,
+        }
+    }
+}
+
+/// Ends when the server should have ended the request by itself, for its `maxTimeMS`.
+async fn overdue(request: &Request) {
+    match request.deadline() {
+        // (A getMore's is how long it waits for something new.)
+        Some(deadline) if request.command.kind != Kind::GetMore => {
+            tokio::time::sleep_until(deadline + GRACE).await;
+        }
+        _ => std::future::pending().await,
+    }
+}
+
 fn reads(kind: Kind) -> bool {
     matches!(
         kind,
@@ -287,5 +370,7 @@ fn gone(reason: &str) -> Failure {
     Failure::unsent(Fault::LinkLost(reason.to_owned()))
 }
 
+/// How much later than at its `maxTimeMS` a server may say that the time is over.
+const GRACE: Duration = Duration::from_secs(2);
 /// A wait below this isn't worth a new message.
 const NOTICEABLE: Duration = Duration::from_millis(2);

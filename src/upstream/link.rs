@@ -42,6 +42,9 @@ pub enum LinkError {
     /// The server closed it.
     #[error("closed by the server")]
     Closed,
+    /// The server has fallen silent, and nobody waits for it any more.
+    #[error("the server doesn't answer any more")]
+    GivenUp,
     /// What came isn't a wire message.
     #[error("the server sent a broken message: {0}")]
     Frame(#[from] FrameError),

@@ -7,6 +7,7 @@
 mod address;
 mod auth;
 mod backend;
+mod breaker;
 mod dial;
 mod faults;
 mod hello;
@@ -25,6 +26,7 @@ pub mod watch;
 pub use address::Address;
 pub use auth::AuthLink;
 pub use backend::Upstream;
+pub use breaker::BreakerState;
 #[cfg(feature = "test-hooks")]
 pub use faults::{Act, Faults, Passing, Rule};
 pub use hello::{Hello, Role};

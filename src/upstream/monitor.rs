@@ -31,6 +31,13 @@ pub(super) async fn watch(
                 topology.failed(&server, reason);
                 RETRY
             }
+            End::Silent(reason) => {
+                let Some(topology) = topology.upgrade() else {
+                    return;
+                };
+                topology.silent(&server, reason);
+                RETRY
+            }
             End::Suspected => Duration::ZERO,
         };
         tokio::select! {
@@ -43,6 +50,8 @@ pub(super) async fn watch(
 enum End {
     Removed,
     Failed(String),
+    /// Neither an answer nor a refusal in time: a frozen process, or a network that drops everything.
+    Silent(String),
     /// Somebody's link broke: look again, over a new link.
     Suspected,
 }
@@ -57,10 +66,14 @@ async fn session(
     let began = Instant::now();
     let dialled = tokio::select! {
         dialled = dialer.dial(server, usize::MAX, &[]) => dialled,
+        reason = too_late(server) => return End::Silent(reason),
         () = server.removed.notified() => return End::Removed,
     };
     let (mut link, document) = match dialled {
         Ok(dialled) => dialled,
+        Err(failure) if began.elapsed() >= dialer.connect_timeout => {
+            return End::Silent(failure.to_string());
+        }
         Err(failure) => return End::Failed(failure.to_string()),
     };
     let mut document = document;
@@ -92,8 +105,9 @@ async fn session(
         tokio::select! {
             answer = ask(&mut link, &question, heartbeat + PATIENCE) => match answer {
                 Ok(answer) => document = answer,
-                Err(reason) => return End::Failed(reason),
+                Err(end) => return end,
             },
+            reason = too_late(server) => return End::Silent(reason),
             () = server.suspected.notified() => return End::Suspected,
             () = server.removed.notified() => return End::Removed,
         }
@@ -103,21 +117,31 @@ async fn session(
     }
 }
 
-async fn ask(link: &mut Link, question: &[u8], patience: Duration) -> Result<bytes::Bytes, String> {
+/// Another member has been elected, and this one, which called itself primary, doesn't say anything.
+async fn too_late(server: &Server) -> String {
+    server.superseded().await;
+    let round_trip = Duration::from_micros(server.state().rtt_us);
+    sleep(SUPERSEDED.max(round_trip * 8)).await;
+    "another member was elected, and this one doesn't answer".to_owned()
+}
+
+async fn ask(link: &mut Link, question: &[u8], patience: Duration) -> Result<bytes::Bytes, End> {
     let frame = Frame {
         bytes: build::op_msg(3, 0, 0, question),
     };
     match timeout(patience, link.exchange(&frame, false)).await {
         Ok(Ok(reply)) => Ok(body_of(&reply)),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!(
+        Ok(Err(error)) => Err(End::Failed(error.to_string())),
+        Err(_) => Err(End::Silent(format!(
             "no answer to hello within {} s",
             patience.as_secs()
-        )),
+        ))),
     }
 }
 
 /// Between attempts to reach a server that is down ("minHeartbeatFrequencyMS" is 500 ms).
 const RETRY: Duration = Duration::from_millis(250);
+/// How long a primary that has been replaced may take for saying so.
+const SUPERSEDED: Duration = Duration::from_millis(500);
 /// Beyond the time that an awaitable hello may take.
 const PATIENCE: Duration = Duration::from_secs(5);

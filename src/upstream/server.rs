@@ -1,14 +1,15 @@
 //! One member of the deployment, as last seen.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::address::Address;
-use super::hello::Hello;
+use super::breaker::Breaker;
+use super::hello::{Hello, Role};
 
 /// A server that the topology knows.
 #[derive(Debug)]
@@ -20,6 +21,14 @@ pub struct Server {
     state: ArcSwap<State>,
     generation: AtomicU64,
     incarnation: Mutex<Incarnation>,
+    /// Whether requests should be sent to it at all.
+    pub(super) breaker: Breaker,
+    /// Another member was elected while this one called itself primary: it must answer soon.
+    superseded: watch::Sender<bool>,
+    /// It was primary when it was last heard of.
+    was_primary: AtomicBool,
+    /// Those who wait for replies over links that are void: they won't come.
+    given_up: Notify,
     /// Wakes the monitor: somebody had trouble with this server.
     pub(super) suspected: Notify,
     /// The monitor must end: the server left the deployment.
@@ -53,6 +62,10 @@ impl Server {
             state: ArcSwap::default(),
             generation: AtomicU64::new(0),
             incarnation: Mutex::new(Incarnation::NeverSeen),
+            breaker: Breaker::default(),
+            superseded: watch::Sender::new(false),
+            was_primary: AtomicBool::new(false),
+            given_up: Notify::new(),
             suspected: Notify::new(),
             removed: Notify::new(),
         })
@@ -74,6 +87,52 @@ impl Server {
 
     pub(super) fn next_generation(&self) {
         self.generation.fetch_add(1, SeqCst);
+        // What failed was another process, or another network.
+        self.breaker.answered();
+    }
+
+    /// The server has fallen silent: whoever waits for a reply of it does so in vain.
+    /// (To be called after [`Server::next_generation`].)
+    pub(super) fn give_up(&self) {
+        self.given_up.notify_waiters();
+    }
+
+    /// Ends when replies over links of `generation` are given up.
+    pub(super) async fn given_up(&self, generation: u64) {
+        loop {
+            let mut given_up = std::pin::pin!(self.given_up.notified());
+            given_up.as_mut().enable();
+            if self.generation() != generation {
+                // A link may have been leased just before.
+                return;
+            }
+            given_up.await;
+        }
+    }
+
+    /// Whether another member has been elected while this one called itself primary, or did so
+    /// when it was last heard of.
+    pub(super) fn may_be_superseded(&self) -> bool {
+        self.was_primary.load(SeqCst)
+    }
+
+    pub(super) fn supersede(&self) {
+        self.superseded.send_replace(true);
+        self.suspect();
+    }
+
+    /// Ends once the server has been [superseded](Server::supersede).
+    pub(super) async fn superseded(&self) {
+        let mut superseded = self.superseded.subscribe();
+        if superseded.wait_for(|yes| *yes).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Its monitor has heard of it, or has given it up.
+    pub(super) fn looked_at(&self, role: Option<Role>) {
+        self.was_primary.store(role == Some(Role::Primary), SeqCst);
+        self.superseded.send_replace(false);
     }
 
     /// The server answers, and says which process it is. Whether that is another one than

@@ -2,7 +2,7 @@
 //! ("Server Discovery and Monitoring" and "Server Selection" specifications).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -11,12 +11,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::address::Address;
+use super::breaker::BreakerState;
 use super::dial::Dialer;
 use super::hello::{Hello, Role};
 use super::monitor;
 use super::read_preference::{Mode, ReadPreference};
 use super::server::{Server, State};
-use crate::pipeline::{Failure, Fault, Fences};
+use crate::command::Standing;
+use crate::pipeline::{Abilities, Failure, Fault, Fences, Met};
 
 /// What kind of deployment the upstream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,38 @@ pub struct ServerStatus {
     pub error: Option<String>,
     /// Round trip, microseconds.
     pub rtt_us: u64,
+    /// Whether requests are sent to it.
+    pub breaker: BreakerState,
+}
+
+/// What a request needs a server for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Search<'a> {
+    pub wanted: &'a ReadPreference,
+    /// Where it has been in vain.
+    pub met: Option<Met>,
+    /// Since when it has looked: `failover_wait` counts from here.
+    pub began: Instant,
+    pub deadline: Option<Instant>,
+}
+
+impl Search<'_> {
+    /// For something that hasn't been anywhere yet.
+    pub fn of(wanted: &ReadPreference) -> Search<'_> {
+        Search {
+            wanted,
+            met: None,
+            began: Instant::now(),
+            deadline: None,
+        }
+    }
+}
+
+async fn sleep_until_some(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The deployment, kept up to date by a monitor for each server.
@@ -52,7 +86,10 @@ pub(super) struct Topology {
     settings: Settings,
     dialer: Arc<Dialer>,
     fences: Arc<Fences>,
+    abilities: Arc<Abilities>,
     rotation: AtomicUsize,
+    /// Elections seen.
+    elections: AtomicU64,
     runtime: tokio::runtime::Handle,
 }
 
@@ -63,6 +100,8 @@ pub(super) struct Settings {
     pub heartbeat: Duration,
     pub local_threshold: Duration,
     pub failover_wait: Duration,
+    /// Failures in a row that open a server's breaker; 0 = never.
+    pub breaker_failures: u32,
 }
 
 struct Facts {
@@ -81,6 +120,7 @@ impl Topology {
         settings: Settings,
         dialer: Arc<Dialer>,
         fences: Arc<Fences>,
+        abilities: Arc<Abilities>,
     ) -> Arc<Topology> {
         let topology = Arc::new(Topology {
             servers: ArcSwap::default(),
@@ -94,7 +134,9 @@ impl Topology {
             settings,
             dialer,
             fences,
+            abilities,
             rotation: AtomicUsize::new(0),
+            elections: AtomicU64::new(0),
             runtime: tokio::runtime::Handle::current(),
         });
         let mut facts = topology.facts.lock();
@@ -127,26 +169,41 @@ impl Topology {
         }
     }
 
-    /// A server that fits, waiting up to `failover_wait` for one.
-    pub async fn select(&self, wanted: &ReadPreference) -> Result<Arc<Server>, Failure> {
-        if let Some(server) = self.select_now(wanted) {
+    /// A server that fits, waiting up to `failover_wait` for one. One that this request has met in
+    /// vain is taken only if there's no other.
+    pub async fn select(&self, search: &Search<'_>) -> Result<Arc<Server>, Failure> {
+        let wanted = search.wanted;
+        if let Some(server) = self.select_now(search) {
             return Ok(server);
         }
-        let began = Instant::now();
+        let began = search.began;
         let mut changes = self.changed.subscribe();
         loop {
-            if let Some(server) = self.select_now(wanted) {
+            if let Some(server) = self.select_now(search) {
                 return Ok(server);
             }
             for server in self.servers.load().iter() {
                 server.suspect();
             }
+            if search.deadline.is_some_and(|at| at <= Instant::now()) {
+                return Err(Failure::unsent(Fault::MaxTimeExpired));
+            }
             let describe = || match wanted.mode {
                 Mode::Primary => "primary".to_owned(),
                 mode => format!("server for read preference {mode:?}"),
             };
-            self.wait(&mut changes, began, describe).await?;
+            let sooner = search.deadline.into_iter().chain(self.next_try()).min();
+            tokio::select! {
+                waited = self.wait(&mut changes, began, describe) => waited?,
+                () = sleep_until_some(sooner) => {}
+            }
         }
+    }
+
+    /// When the next open breaker lets a request through.
+    fn next_try(&self) -> Option<Instant> {
+        let servers = self.servers.load();
+        servers.iter().filter_map(|s| s.breaker.next_try()).min()
     }
 
     async fn wait(
@@ -165,18 +222,36 @@ impl Topology {
     }
 
     /// A server that fits now.
-    fn select_now(&self, wanted: &ReadPreference) -> Option<Arc<Server>> {
+    fn select_now(&self, search: &Search<'_>) -> Option<Arc<Server>> {
+        let now = Instant::now();
+        let mut fit = self.fitting(search.wanted);
+        fit.retain(|s| s.breaker.may_pass(now));
+        if let Some(met) = search.met
+            && fit.iter().any(|s| s.id != met.server)
+        {
+            fit.retain(|s| s.id != met.server);
+        }
+        let nearest = fit.iter().map(|s| s.state().rtt_us).min()?;
+        let window = nearest.saturating_add(self.settings.local_threshold.as_micros() as u64);
+        fit.retain(|s| s.state().rtt_us <= window);
+        let turn = self.rotation.fetch_add(1, Relaxed);
+        let chosen = fit.get(turn % fit.len().max(1)).cloned()?;
+        chosen.breaker.pass(now);
+        Some(chosen)
+    }
+
+    /// The servers that fit by what they say of themselves.
+    fn fitting(&self, wanted: &ReadPreference) -> Vec<Arc<Server>> {
         let servers = self.servers.load();
         let usable = |s: &&Arc<Server>| s.state().hello.is_some();
         if let [only] = servers.as_slice() {
-            let state = only.state();
-            let role = state.hello.as_ref()?.role;
-            return match role {
-                Role::Standalone | Role::Mongos | Role::Primary => Some(Arc::clone(only)),
-                _ if self.settings.direct => Some(Arc::clone(only)),
-                Role::Secondary if wanted.mode != Mode::Primary => Some(Arc::clone(only)),
-                _ => None,
+            let fits = match only.state().hello.as_ref().map(|hello| hello.role) {
+                None => false,
+                Some(Role::Standalone | Role::Mongos | Role::Primary) => true,
+                Some(_) if self.settings.direct => true,
+                Some(role) => role == Role::Secondary && wanted.mode != Mode::Primary,
             };
+            return fits.then(|| Arc::clone(only)).into_iter().collect();
         }
         let mongos = |s: &&Arc<Server>| {
             s.state()
@@ -184,7 +259,7 @@ impl Topology {
                 .as_ref()
                 .is_some_and(|h| matches!(h.role, Role::Mongos | Role::Standalone))
         };
-        let mut fit: Vec<Arc<Server>> = servers
+        let fit: Vec<Arc<Server>> = servers
             .iter()
             .filter(usable)
             .filter(mongos)
@@ -192,13 +267,58 @@ impl Topology {
             .collect();
         if fit.is_empty() {
             let heartbeat_ms = self.settings.heartbeat.as_millis() as i64;
-            fit = wanted.candidates(&servers, heartbeat_ms);
+            return wanted.candidates(&servers, heartbeat_ms);
         }
-        let nearest = fit.iter().map(|s| s.state().rtt_us).min()?;
-        let window = nearest.saturating_add(self.settings.local_threshold.as_micros() as u64);
-        fit.retain(|s| s.state().rtt_us <= window);
-        let turn = self.rotation.fetch_add(1, Relaxed);
-        fit.get(turn % fit.len().max(1)).cloned()
+        fit
+    }
+
+    /// A link of this generation to the server was lost, or couldn't be made: nothing more is sent
+    /// there until its monitor has heard of it again.
+    pub fn doubt(&self, server: &Arc<Server>, generation: u64, reason: &str) {
+        server
+            .breaker
+            .failed(Instant::now(), self.settings.breaker_failures);
+        let state = server.state();
+        if server.generation() == generation && state.hello.is_some() {
+            server.set_state(State {
+                hello: None,
+                error: Some(reason.to_owned()),
+                rtt_us: state.rtt_us,
+            });
+        }
+        server.suspect();
+    }
+
+    /// The server has said that it isn't what it was taken for: it is looked at before anything
+    /// else is sent there that depends on it.
+    pub fn not_as_thought(&self, server: &Arc<Server>, standing: Standing) {
+        let state = server.state();
+        let Some(hello) = &state.hello else { return };
+        let hello = match standing {
+            Standing::Unchanged => return,
+            Standing::NotPrimary if hello.role != Role::Primary => return,
+            Standing::NotPrimary => Some(Arc::new(Hello {
+                role: Role::Other,
+                ..(**hello).clone()
+            })),
+            Standing::Recovering => None,
+        };
+        server.set_state(State {
+            hello,
+            error: None,
+            rtt_us: state.rtt_us,
+        });
+        server.suspect();
+    }
+
+    /// The server as a request meets it now.
+    pub fn met(&self, server: &Server) -> Met {
+        Met {
+            server: server.id,
+            epoch: server
+                .generation()
+                .wrapping_add(self.elections.load(Relaxed)),
+        }
     }
 
     /// How many servers there are.
@@ -215,6 +335,7 @@ impl Topology {
                 role: state.hello.as_ref().map(|h| h.role),
                 error: state.error.clone(),
                 rtt_us: state.rtt_us,
+                breaker: s.breaker.state(),
             }
         };
         servers.iter().map(describe).collect()
@@ -270,6 +391,9 @@ impl Topology {
                 });
             } else {
                 new_term = facts.election.1 >= 0 && hello.election.0 != facts.election.0;
+                if new_term {
+                    self.elections.fetch_add(1, Relaxed);
+                }
                 facts.election = hello.election.clone();
                 self.demote_others(server);
             }
@@ -282,7 +406,11 @@ impl Topology {
         if facts.deployment == Deployment::ReplicaSet && !self.settings.direct {
             self.take_members(&mut facts, server, &hello);
         }
+        self.abilities.set_retryable_writes(
+            facts.deployment == Deployment::ReplicaSet && !self.settings.direct,
+        );
         drop(facts);
+        server.looked_at(Some(hello.role));
         server.set_state(State {
             hello: Some(hello),
             error: None,
@@ -298,6 +426,12 @@ impl Topology {
         self.changed.send_modify(|n| *n += 1);
     }
 
+    /// A server's monitor got no answer, not even a refusal: nor will anybody else.
+    pub(super) fn silent(&self, server: &Arc<Server>, reason: String) {
+        self.failed(server, reason);
+        server.give_up();
+    }
+
     /// A server's monitor got no answer.
     pub(super) fn failed(&self, server: &Arc<Server>, reason: String) {
         let before = server.state();
@@ -305,6 +439,7 @@ impl Topology {
             tracing::warn!(target: "petiole::upstream", server = %server.address, reason, "server can't be reached");
         }
         server.gone();
+        server.looked_at(None);
         server.next_generation();
         server.set_state(State {
             hello: None,
@@ -317,6 +452,9 @@ impl Topology {
     /// There is one primary: whoever else says so is out of date.
     fn demote_others(&self, primary: &Arc<Server>) {
         for other in self.servers.load().iter().filter(|s| s.id != primary.id) {
+            if other.may_be_superseded() {
+                other.supersede();
+            }
             let state = other.state();
             if let Some(hello) = state.hello.as_ref().filter(|h| h.role == Role::Primary) {
                 let hello = Arc::new(Hello {

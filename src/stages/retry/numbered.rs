@@ -1,0 +1,64 @@
+//! Writes without a number get one of the proxy's own, and their replies look as if they hadn't.
+//!
+//! The client's session is left out of such a write: its numbers are its driver's to give. Nothing
+//! that a write means or answers depends on the session without a number. The session that takes
+//! its place carries one write at a time and belongs to the same principal.
+
+use super::{Retry, Tries, was_never_sent};
+use crate::command::{Repeatable, ReplyView, may_be_numbered, numbered, without_retry_marks};
+use crate::pipeline::{Decision, Next, Outcome, Reply, Request};
+
+impl Retry {
+    /// Whether this is a write that the server would run once only if it had a number, and has none.
+    pub(super) fn takes_number(&self, request: &Request) -> bool {
+        self.numbers_writes
+            && self.retries > 0
+            && self.abilities.retryable_writes()
+            // Nobody waits for what becomes of it.
+            && !request.trail.has(Decision::Acknowledged)
+            && may_be_numbered(&request.command, &request.msg)
+    }
+
+    pub(super) async fn run_numbered(&self, request: &mut Request, next: Next<'_>) -> Outcome {
+        let principal = request.principal.id;
+        let session = self.sessions.lease(principal);
+        let bytes = numbered(
+            request.frame.request_id(),
+            &request.msg,
+            &request.command,
+            &session.id,
+            session.number,
+        );
+        let Some(mut own) = request.reworded(bytes) else {
+            return next.run(request).await;
+        };
+        self.stats.gave_number();
+        let mut tries = Tries::of(Repeatable::Numbered);
+        let outcome = self.tries(&mut own, &mut tries, next).await;
+        (request.trail, request.met) = (own.trail, own.met);
+        let Ok(reply) = outcome else {
+            if was_never_sent(&outcome) {
+                self.sessions.give_back(principal, session);
+            }
+            return outcome;
+        };
+        let view = ReplyView::read(reply.body());
+        if tries.retried == 0 && view.code.is_some_and(|code| REFUSALS.contains(&code)) {
+            // It was refused for its number, before anything else was looked at.
+            return next.run(request).await;
+        }
+        if view.retried {
+            request.trail.note(Decision::ExecutedBefore);
+        }
+        if view.ok || !request.trail.has(Decision::InDoubt) {
+            self.sessions.give_back(principal, session);
+        }
+        Ok(match without_retry_marks(reply.body()) {
+            Some(body) => Reply::document(&request.frame, &body),
+            None => reply,
+        })
+    }
+}
+
+/// IllegalOperation (a standalone), TransactionTooOld, and "it is illegal to provide a txnNumber".
+const REFUSALS: [i32; 3] = [20, 225, 50768];
