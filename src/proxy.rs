@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::admin::{Admin, AdminError};
+use crate::admin::{self, Admin, AdminError};
 use crate::config::{Config, ExternalWrites, HostPort, UpstreamUri};
 use crate::embedded::{self, EmbeddedError};
 use crate::server::{Clients, Shared, StartError};
@@ -39,7 +39,8 @@ impl Proxy {
     pub async fn start(config: Config) -> Result<Proxy, ProxyError> {
         let listen = config.admin.listen.clone();
         let token = config.admin.token.clone();
-        let clients = Clients::start(config).await?;
+        let console = admin::console(&config.admin.console);
+        let clients = Clients::start(config, console).await?;
         let admin = match listen {
             Some(listen) => Some(Admin::start(&listen, token, Arc::clone(&clients.shared)).await?),
             None => None,

@@ -5,6 +5,7 @@
 //! are POST with a JSON content type (which no form of another site can send), and no
 //! secret is ever in an answer.
 
+mod console;
 mod metrics;
 mod profile;
 mod status;
@@ -21,6 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
+pub use self::console::console;
 pub use self::profile::{shapes, slow};
 pub use self::status::status;
 use crate::config::{HostPort, NamespacePattern, Token};

@@ -54,6 +54,8 @@ pub mod codes {
     pub const HOST_UNREACHABLE: (i32, &str) = (6, "HostUnreachable");
     /// A value that can't be.
     pub const BAD_VALUE: (i32, &str) = (2, "BadValue");
+    /// Not possible here, for nobody.
+    pub const ILLEGAL_OPERATION: (i32, &str) = (20, "IllegalOperation");
     /// Not for this user.
     pub const UNAUTHORIZED: (i32, &str) = (13, "Unauthorized");
     /// A SASL conversation or `authenticate` failed.

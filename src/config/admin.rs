@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::console::Console;
 use super::value::{self, HostPort, Token};
 
 /// `[admin]`: where the HTTP side listens, and who may ask.
@@ -14,6 +15,8 @@ pub struct Admin {
     /// Bearer token; needed when `listen` is not a loopback address.
     #[serde(with = "value::empty_is_none")]
     pub token: Option<Token>,
+    /// Who may ask the virtual database `petiole`.
+    pub console: Console,
 }
 
 impl Default for Admin {
@@ -21,6 +24,7 @@ impl Default for Admin {
         Self {
             listen: Some(HostPort::new("127.0.0.1", 9216)),
             token: None,
+            console: Console::Off,
         }
     }
 }

@@ -13,7 +13,8 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::mistake::Mistake;
 use super::{
-    Config, ExternalWrites, HostPort, ServerTlsMode, Token, UpstreamTlsMode, UpstreamUri, pem,
+    Config, Console, ExternalWrites, HostPort, ServerTlsMode, Token, UpstreamTlsMode, UpstreamUri,
+    pem,
 };
 
 /// A mistake and the keys that it was concluded from.
@@ -397,6 +398,26 @@ fn admin(config: &Config, found: &mut Findings) {
             "holds a character that an HTTP header can't carry",
             "use letters, digits and ASCII punctuation, without spaces",
         );
+    }
+    if let Console::Principals(names) = &admin.console {
+        let is_user = |name: &String| {
+            name.split_once('.')
+                .is_some_and(|(db, user)| !db.is_empty() && !user.is_empty())
+        };
+        if let Some(name) = names.iter().find(|name| !is_user(name)) {
+            found.add(
+                &["admin.console"],
+                format!("{name:?} names no user"),
+                "write \"database.user\", such as \"admin.root\"",
+            );
+        }
+        if names.is_empty() {
+            found.add(
+                &["admin.console"],
+                "lists nobody",
+                "name the users who may ask, or write \"off\"",
+            );
+        }
     }
     let Some(listen) = &admin.listen else { return };
     if admin.token.is_none() && !listen.is_loopback() {

@@ -241,6 +241,9 @@ fn keys_that_do_not_fit_each_other_are_mistakes() {
         (&["admin.listen=example.org:9216"], "admin.token"),
         (&["admin.listen=127.0.0.1:27016"], "admin.listen"),
         (&["admin.token=two words"], "admin.token"),
+        (&["admin.console=[\"root\"]"], "admin.console"),
+        (&["admin.console=[]"], "admin.console"),
+        (&["admin.console=on"], "admin.console"),
         (&["server.tls.mode=on"], "server.tls.certificate"),
         (&["server.max_clients=0"], "server.max_clients"),
         (

@@ -17,6 +17,7 @@ use tokio::sync::watch::{Sender, channel};
 use tokio::time::{Instant, sleep};
 
 use super::connection;
+use super::console::Console;
 use super::shared::{ClientStats, Shared};
 use super::tls;
 use crate::config::{Config, HostPort};
@@ -64,7 +65,10 @@ pub struct Clients {
 
 impl Clients {
     /// Binds, starts to watch the upstream, and accepts.
-    pub async fn start(config: Config) -> Result<Clients, StartError> {
+    pub async fn start(
+        config: Config,
+        console: Option<Arc<dyn Console>>,
+    ) -> Result<Clients, StartError> {
         let acceptor = tls::acceptor(&config.server.tls)?;
         let (listener, address) = listen(&config.server.listen).await?;
         let fences = Fences::new(config.cache.quarantine);
@@ -122,6 +126,8 @@ impl Clients {
             profile,
             retry,
             clients: ClientStats::default(),
+            roster: Arc::default(),
+            console,
             tls: acceptor,
             draining,
         });

@@ -13,6 +13,7 @@ pub(super) async fn step(connection: &mut Connection, request: &Request) -> Resu
             // The link stays with its principal; it's this client that leaves it.
             connection.auth = None;
             connection.principal = NO_PRINCIPAL.clone();
+            connection.seat.authenticated(&NO_PRINCIPAL);
             let mut done = crate::wire::build::DocBuf::new();
             done.append_f64("ok", 1.0);
             Ok(Reply::document(&request.frame, &done.finish()))

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
+use super::roster::Seat;
 use super::shared::Shared;
 use super::{auth_relay, disguise, handshake, lane, legacy};
 use crate::command::{Kind, acknowledged};
@@ -33,6 +34,8 @@ pub(super) struct Connection {
     /// Where the client found us: what we advertise unless told otherwise.
     pub(super) local: String,
     pub(super) principal: Arc<Principal>,
+    /// This client's line in the roster.
+    pub(super) seat: Seat,
     /// A conversation under way.
     pub(super) auth: Option<AuthLink>,
     /// How the message at hand was compressed: its reply is, too.
@@ -61,6 +64,7 @@ pub(super) enum Close {
 
 /// Serves a client until it leaves.
 pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
+    let peer = socket.peer_addr().ok();
     let local = socket
         .local_addr()
         .map(|a| a.to_string())
@@ -77,12 +81,14 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
         },
     };
     let draining = shared.draining.clone();
+    let seat = shared.roster.enter(id, peer);
     let connection = Connection {
         shared,
         sock,
         id,
         local,
         principal: NO_PRINCIPAL.clone(),
+        seat,
         auth: None,
         compressor: None,
         next_id: 1,
@@ -148,6 +154,7 @@ impl Connection {
     /// Answers one message.
     async fn handle(&mut self, frame: Frame) -> Result<(), Close> {
         self.shared.clients.request();
+        self.seat.request();
         self.compressor = None;
         let frame = if frame.op_code() == op_code::OP_COMPRESSED {
             let id = OpCompressed::parse(&frame)
@@ -175,6 +182,13 @@ impl Connection {
         match request.command.kind {
             Kind::Hello => return handshake::hello(self, &request).await,
             Kind::Auth => return auth_relay::step(self, &request).await,
+            _ if let Some(document) = self.console(&request) => {
+                let reply = Reply::document(&request.frame, &document);
+                return match silent {
+                    true => Ok(()),
+                    false => self.write(&request.frame, &reply).await,
+                };
+            }
             _ if silent => return self.unacknowledged(request).await,
             // What mongod streams. Any other command with this flag has one reply, and its fence,
             // transaction and cursor are followed in the pipeline.
@@ -197,7 +211,10 @@ impl Connection {
     pub(super) async fn answer(&mut self, request: &mut Request) -> Reply {
         match self.shared.pipeline.run(request).await {
             Ok(reply) if reply.replayed => reply,
-            Ok(reply) => self.disguised(request, reply),
+            Ok(reply) => {
+                let reply = self.disguised(request, reply);
+                self.amended(request, reply)
+            }
             Err(failure) => {
                 self.shared.clients.failure();
                 tracing::warn!(target: "petiole::server", client = self.id, command = request.command.name(),
@@ -212,6 +229,20 @@ impl Connection {
         match &self.shared.config.server.advertise {
             Some(address) => address.to_string(),
             None => self.local.clone(),
+        }
+    }
+
+    /// The reply to a command on the virtual database.
+    fn console(&self, request: &Request) -> Option<Vec<u8>> {
+        self.shared.console.as_ref()?.answer(&self.shared, request)
+    }
+
+    /// A list of databases names the virtual one too.
+    fn amended(&self, request: &Request, reply: Reply) -> Reply {
+        let console = self.shared.console.as_ref();
+        match console.and_then(|console| console.amend(request, reply.body())) {
+            Some(document) => Reply::document(&request.frame, &document),
+            None => reply,
         }
     }
 

@@ -24,6 +24,7 @@ pub(super) async fn answer(connection: &mut Connection, command: &Command) -> Ve
         Ok(face) => face,
         Err(failure) => return error(command, &failure),
     };
+    connection.seat.introduced(command);
     let relayed = relay_authentication(connection, command).await;
     let posture = posture(connection.shared.config.server.posture, deployment);
     let mut reply = build(connection, command, &face, posture);
@@ -210,6 +211,7 @@ pub(super) async fn adopt(connection: &mut Connection, auth: AuthLink) {
     match connection.shared.upstream.adopt(auth).await {
         Ok(principal) => {
             tracing::debug!(target: "petiole::server", client = connection.id, principal = principal.name, "authenticated");
+            connection.seat.authenticated(&principal);
             connection.principal = principal;
         }
         Err(failure) => {

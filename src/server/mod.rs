@@ -4,13 +4,17 @@
 mod accept;
 mod auth_relay;
 mod connection;
+mod console;
 mod disguise;
 mod handshake;
 mod lane;
 mod legacy;
+mod roster;
 mod shared;
 mod tls;
 mod write;
 
 pub use accept::{Clients, StartError};
+pub use console::Console;
+pub use roster::{Client, Roster};
 pub use shared::{ClientStats, Shared};

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use super::console::Console;
+use super::roster::Roster;
 use crate::config::Config;
 use crate::pipeline::{Horizon, Pipeline};
 use crate::stages::batch::Batch;
@@ -34,6 +36,10 @@ pub struct Shared {
     pub retry: Option<Arc<Retry>>,
     /// What is counted about clients.
     pub clients: ClientStats,
+    /// Who is connected.
+    pub roster: Arc<Roster>,
+    /// The virtual database, if it is on.
+    pub(super) console: Option<Arc<dyn Console>>,
     pub(super) tls: Option<TlsAcceptor>,
     /// Becomes true when the proxy drains.
     pub(super) draining: watch::Receiver<bool>,

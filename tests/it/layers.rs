@@ -20,7 +20,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
-            "command", "stages", "upstream", "server", "config", "memory",
+            "wire", "command", "pipeline", "stages", "upstream", "server", "config", "memory",
         ],
     ),
     ("config", &[]),
