@@ -6,6 +6,8 @@
 //! secret is ever in an answer.
 
 mod console;
+mod dashboard;
+mod history;
 mod metrics;
 mod profile;
 mod status;
@@ -23,6 +25,8 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
 pub use self::console::console;
+use self::dashboard::Viewers;
+use self::history::History;
 pub use self::profile::{shapes, slow};
 pub use self::status::status;
 use crate::config::{HostPort, NamespacePattern, Token};
@@ -48,6 +52,7 @@ pub struct AdminError {
 #[derive(Clone)]
 struct Door {
     shared: Arc<Shared>,
+    viewers: Arc<Viewers>,
     token: Option<Token>,
     /// The names by which this listener may be addressed (against DNS rebinding).
     loopback: bool,
@@ -68,25 +73,35 @@ impl Admin {
             .await
             .map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let history = History::new();
         let door = Door {
-            shared,
+            viewers: Viewers::new(Arc::clone(&history)),
+            shared: Arc::clone(&shared),
             token,
             loopback: address.ip().is_loopback(),
         };
         let open = Router::new()
+            .route("/", get(dashboard::page))
             .route("/health", get(health))
             .route("/ready", get(ready));
         let guarded = Router::new()
             .route("/metrics", get(metrics_text))
             .route("/api/status", get(api_status))
             .route("/api/config", get(api_config))
+            .route("/api/events", get(dashboard::events))
+            .route("/api/snapshot", get(dashboard::snapshot))
+            .route("/api/history", get(dashboard::history))
             .route("/api/shapes", get(api_shapes))
             .route("/api/slow", get(api_slow))
             .route("/api/cache/flush", post(flush))
             .layer(middleware::from_fn_with_state(door.clone(), guard));
         let router = open.merge(guarded).with_state(door);
         let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
+            let served = tokio::select! {
+                served = axum::serve(listener, router) => served,
+                () = history.keep(shared) => Ok(()),
+            };
+            if let Err(error) = served {
                 tracing::warn!(target: "petiole::admin", %error, "admin HTTP ended");
             }
         });

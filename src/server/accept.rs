@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use super::connection;
 use super::console::Console;
+use super::latency::Latencies;
 use super::shared::{ClientStats, Shared};
 use super::tls;
 use crate::config::{Config, HostPort};
@@ -116,6 +117,7 @@ impl Clients {
         let backend: Arc<dyn Backend> = upstream.clone();
         let pipeline = Pipeline::new(stages, backend, fences);
         let (drain, draining) = channel(false);
+        let threads = threads(&config);
         let shared = Arc::new(Shared {
             config,
             pipeline,
@@ -126,6 +128,7 @@ impl Clients {
             profile,
             retry,
             clients: ClientStats::default(),
+            latencies: Latencies::new(threads),
             roster: Arc::default(),
             console,
             tls: acceptor,

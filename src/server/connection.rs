@@ -209,7 +209,9 @@ impl Connection {
 
     /// Walks the pipeline; a failure becomes a reply here and nowhere else.
     pub(super) async fn answer(&mut self, request: &mut Request) -> Reply {
-        match self.shared.pipeline.run(request).await {
+        let outcome = self.shared.pipeline.run(request).await;
+        self.shared.latencies.note(request);
+        match outcome {
             Ok(reply) if reply.replayed => reply,
             Ok(reply) => {
                 let reply = self.disguised(request, reply);

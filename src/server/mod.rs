@@ -8,6 +8,7 @@ mod console;
 mod disguise;
 mod handshake;
 mod lane;
+mod latency;
 mod legacy;
 mod roster;
 mod shared;
@@ -16,5 +17,6 @@ mod write;
 
 pub use accept::{Clients, StartError};
 pub use console::Console;
+pub use latency::{Histogram, Lane, Latencies};
 pub use roster::{Client, Roster};
 pub use shared::{ClientStats, Shared};

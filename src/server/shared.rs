@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::console::Console;
+use super::latency::Latencies;
 use super::roster::Roster;
 use crate::config::Config;
 use crate::pipeline::{Horizon, Pipeline};
@@ -36,6 +37,8 @@ pub struct Shared {
     pub retry: Option<Arc<Retry>>,
     /// What is counted about clients.
     pub clients: ClientStats,
+    /// How long requests take.
+    pub latencies: Latencies,
     /// Who is connected.
     pub roster: Arc<Roster>,
     /// The virtual database, if it is on.
