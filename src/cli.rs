@@ -14,6 +14,7 @@ use crate::bench::{BenchArgs, DemoArgs, EchoArgs};
 use crate::config::{Config, ConfigErrors};
 use crate::observe::logs;
 use crate::proxy;
+use crate::top::TopArgs;
 
 /// Exit code for a configuration with mistakes (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
@@ -56,6 +57,8 @@ enum Command {
     /// Answer frames with a prepared reply, for `bench`
     #[command(hide = true)]
     BenchEcho(EchoArgs),
+    /// Show what a running proxy does, in this terminal
+    Top(TopArgs),
     /// Print the version
     Version,
 }
@@ -113,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => finish(crate::bench::demo::run(&args)),
         Command::Bench(args) => finish(crate::bench::run::run(&args)),
         Command::BenchEcho(args) => finish(echo::serve(&args).map_err(Into::into)),
+        Command::Top(args) => finish(crate::top::run(&args)),
         Command::Version => finish(print(concat!("petiole ", env!("CARGO_PKG_VERSION"), "\n"))),
     }
 }

@@ -12,5 +12,6 @@ pub mod pipeline;
 pub mod proxy;
 pub mod server;
 pub mod stages;
+pub mod top;
 pub mod upstream;
 pub mod wire;

@@ -29,7 +29,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("embedded", &[]),
     ("bench", &["embedded"]),
     ("proxy", &["admin", "config", "embedded", "server"]),
-    ("cli", &["bench", "config", "observe", "proxy"]),
+    ("top", &[]),
+    ("cli", &["bench", "config", "observe", "proxy", "top"]),
 ];
 
 #[test]
