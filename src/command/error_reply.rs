@@ -55,7 +55,7 @@ pub mod codes {
     /// A value that can't be.
     pub const BAD_VALUE: (i32, &str) = (2, "BadValue");
     /// Not possible here, for nobody.
-    pub const ILLEGAL_OPERATION: (i32, &str) = (20, "IllegalOperation");
+    pub const COMMAND_NOT_SUPPORTED: (i32, &str) = (115, "CommandNotSupported");
     /// Not for this user.
     pub const UNAUTHORIZED: (i32, &str) = (13, "Unauthorized");
     /// A SASL conversation or `authenticate` failed.

@@ -1,14 +1,15 @@
 //! `admin.console`: who may ask the virtual database `petiole`.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Who may ask the virtual database `petiole` by the wire protocol.
+/// Who may ask the virtual database `petiole` by the wire protocol. In TOML it is always a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Console {
-    /// Nobody: a database of that name is the server's, as any other is.
+    /// `[]`: nobody. A database of that name is the server's, as any other is.
     #[default]
     Off,
-    /// Whoever reaches `server.listen`, authenticated or not: for deployments without users.
+    /// `["anyone"]`: whoever reaches `server.listen`, authenticated or not; for deployments without
+    /// users.
     Anyone,
     /// Clients that have authenticated as one of these, `database.user` each.
     Principals(Vec<String>),
@@ -17,8 +18,8 @@ pub enum Console {
 impl Serialize for Console {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         match self {
-            Console::Off => out.serialize_str("off"),
-            Console::Anyone => out.serialize_str("anyone"),
+            Console::Off => [""; 0].serialize(out),
+            Console::Anyone => [ANYONE].serialize(out),
             Console::Principals(names) => names.serialize(out),
         }
     }
@@ -26,23 +27,16 @@ impl Serialize for Console {
 
 impl<'de> Deserialize<'de> for Console {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Word(String),
-            Names(Vec<String>),
-        }
-        let wrong = |_| de::Error::custom(EXPECTED);
-        match Written::deserialize(input).map_err(wrong)? {
-            Written::Word(word) if word == "off" => Ok(Console::Off),
-            Written::Word(word) if word == "anyone" => Ok(Console::Anyone),
-            Written::Word(word) => Err(de::Error::custom(format!("{word:?}: {EXPECTED}"))),
-            Written::Names(names) => Ok(Console::Principals(names)),
-        }
+        let names = Vec::<String>::deserialize(input)?;
+        Ok(match names.as_slice() {
+            [] => Console::Off,
+            [one] if one == ANYONE => Console::Anyone,
+            _ => Console::Principals(names),
+        })
     }
 }
 
-const EXPECTED: &str = "write \"off\", \"anyone\" or a list of users such as [\"admin.root\"]";
+const ANYONE: &str = "anyone";
 
 #[cfg(test)]
 mod tests {
@@ -53,32 +47,18 @@ mod tests {
         console: Console,
     }
 
-    fn read(text: &str) -> Result<Console, String> {
-        let table = toml::from_str::<Table>(&format!("console = {text}"));
-        table.map(|t| t.console).map_err(|e| e.to_string())
-    }
-
     #[test]
     fn each_form_is_read_as_it_is_written() {
         let users = Console::Principals(vec!["admin.root".to_owned()]);
         for (text, console) in [
-            ("\"off\"", Console::Off),
-            ("\"anyone\"", Console::Anyone),
+            ("[]", Console::Off),
+            ("[\"anyone\"]", Console::Anyone),
             ("[\"admin.root\"]", users),
         ] {
-            assert_eq!(read(text).as_ref(), Ok(&console));
-            let written = toml::to_string(&Table { console }).unwrap();
-            assert_eq!(written.trim(), format!("console = {text}"));
-        }
-    }
-
-    #[test]
-    fn anything_else_is_refused_with_the_forms_there_are() {
-        for text in ["\"admin.root\"", "true", "[1]"] {
-            assert!(
-                read(text).unwrap_err().contains("a list of users"),
-                "{text}"
-            );
+            let table = Table { console };
+            let line = format!("console = {text}");
+            assert_eq!(toml::from_str::<Table>(&line).as_ref(), Ok(&table));
+            assert_eq!(toml::to_string(&table).unwrap().trim(), line);
         }
     }
 }

@@ -242,8 +242,10 @@ fn keys_that_do_not_fit_each_other_are_mistakes() {
         (&["admin.listen=127.0.0.1:27016"], "admin.listen"),
         (&["admin.token=two words"], "admin.token"),
         (&["admin.console=[\"root\"]"], "admin.console"),
-        (&["admin.console=[]"], "admin.console"),
-        (&["admin.console=on"], "admin.console"),
+        (
+            &["admin.console=[\"anyone\",\"admin.root\"]"],
+            "admin.console",
+        ),
         (&["server.tls.mode=on"], "server.tls.certificate"),
         (&["server.max_clients=0"], "server.max_clients"),
         (

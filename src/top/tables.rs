@@ -107,8 +107,7 @@ fn list<'a>(of: &'a Value, key: &str) -> &'a [Value] {
 }
 
 const SHAPES: &[Column] = &[
-    Column(" Namespace", Constraint::Length(18), Left),
-    Column("Command", Constraint::Length(9), Left),
+    Column(" Command", Constraint::Length(22), Left),
     Column("Shape", Constraint::Fill(1), Left),
     Column("Per s", Constraint::Length(6), Right),
     Column("Total", Constraint::Length(8), Right),
@@ -124,8 +123,7 @@ fn shapes(answer: &Value) -> Page {
             number(s, "/cache/hit").unwrap_or(0.0) + number(s, "/cache/joined").unwrap_or(0.0);
         let all = hits + number(s, "/cache/miss").unwrap_or(0.0);
         vec![
-            format!(" {}", text(s, "namespace")),
-            text(s, "command").to_owned(),
+            format!(" {} {}", text(s, "command"), text(s, "namespace")),
             one_line(text(s, "shape")),
             count(number(s, "/per_second")),
             millis(number(s, "/total_ms")),
@@ -158,8 +156,7 @@ fn shapes(answer: &Value) -> Page {
 const SLOW: &[Column] = &[
     Column(" At", Constraint::Length(10), Left),
     Column("Took", Constraint::Length(8), Right),
-    Column("Namespace", Constraint::Length(18), Left),
-    Column("Command", Constraint::Length(9), Left),
+    Column("Command", Constraint::Length(22), Left),
     Column("Query", Constraint::Fill(1), Left),
     Column("Docs", Constraint::Length(6), Right),
     Column("Cache", Constraint::Length(6), Left),
@@ -175,8 +172,7 @@ fn slow(answer: &Value) -> Page {
         vec![
             format!(" {}", clock(text(s, "at"))),
             millis(number(s, "/ms")),
-            text(s, "namespace").to_owned(),
-            text(s, "command").to_owned(),
+            format!("{} {}", text(s, "command"), text(s, "namespace")),
             one_line(&query(s)),
             count(number(s, "/documents")),
             text(s, "cache").to_owned(),

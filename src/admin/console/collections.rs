@@ -60,8 +60,8 @@ impl Collection {
     pub fn rows(self, shared: &Shared) -> Vec<Document> {
         match self {
             Collection::Status => vec![status(shared)],
-            Collection::Shapes => Vec::new(),
-            Collection::Slow => Vec::new(),
+            Collection::Shapes => listed(&mut crate::admin::shapes(shared), "shapes", "id"),
+            Collection::Slow => listed(&mut crate::admin::slow(shared), "slow", "id"),
             Collection::Advice => Vec::new(),
             Collection::Clients => clients(shared),
             Collection::Servers => servers(shared),
@@ -80,7 +80,6 @@ fn status(shared: &Shared) -> Document {
 
 /// The documents of a list within a JSON answer, with a field of each as its `_id`; without that
 /// field they are numbered.
-#[allow(dead_code)]
 fn listed(answer: &mut Value, list: &str, id: &str) -> Vec<Document> {
     let Some(Value::Array(entries)) = answer.get_mut(list).map(Value::take) else {
         return Vec::new();

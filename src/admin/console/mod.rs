@@ -155,10 +155,11 @@ impl VirtualDatabase {
                 "nindexes": 1, "totalIndexSize": 0, "capped": false,
             }),
             (_, name) => Err(Refused::new(
-                codes::ILLEGAL_OPERATION,
+                // (Drivers take IllegalOperation for a word on retryable writes.)
+                codes::COMMAND_NOT_SUPPORTED,
                 format_args!(
                     "{name} isn't possible on the database petiole: it is the proxy's own console and can only be \
-                     read (find, count, distinct). With admin.console = \"off\" the name is the server's again"
+                     read (find, count, distinct). With admin.console = [] the name is the server's again"
                 ),
             )),
         }

@@ -22,7 +22,7 @@ class Chart {
       'aria-valuemin': '0', 'aria-valuemax': '100', 'aria-valuenow': '100',
     }, this.svg, this.note);
     this.body = h('div');
-    this.table = h('details', {}, h('summary', {}, 'As a table'), this.body);
+    this.table = h('details', {}, h('summary', { 'aria-label': `${spec.title} as a table` }, 'Table'), this.body);
     parent.append(h('figure', { class: 'chart' },
       h('header', {}, h('h3', {}, spec.title), this.when),
       h('dl', { class: 'readout' }, ...keys), this.plot, this.table));

@@ -55,7 +55,7 @@ function showShapes(answer) {
 
 function showSlow(answer) {
   const slow = (answer?.slow ?? []).slice(0, 12);
-  const limit = answer ? millis(answer.threshold_ms) : '';
+  const limit = answer ? short(millis(answer.threshold_ms)) : '';
   say($('slow-note'), answer ? `over ${limit}, the newest first` : '');
   if (!changed('slow', [answer === null, slow, answer?.threshold_ms])) return;
   if (!answer) return void $('slow').replaceChildren(nothing('The slow log is switched off.'));

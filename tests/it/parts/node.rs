@@ -18,6 +18,7 @@ const OLDEST_NODE: (u32, u32) = (20, 19);
 const HINT: &str = "Needed: node 20.19 or newer with npm, or else python3 with pip (which fetches \
                     them); on Debian or Ubuntu: apt-get install python3-pip";
 const MANIFEST: &str = include_str!("../../clients/package.json");
+const BROWSER_MANIFEST: &str = include_str!("../../browser/package.json");
 
 /// `node` that can `require` the packages of `tests/clients/package.json`, wherever the script
 /// lies. (`import` does not look at NODE_PATH: use `createRequire`.)
@@ -37,15 +38,27 @@ pub fn mongosh(home: &Path) -> Command {
     command
 }
 
+/// `node` that can `require` what `tests/browser/package.json` names: what drives a browser.
+pub fn with_browser() -> Command {
+    let mut command = bare_node();
+    command.env("NODE_PATH", installed(BROWSER_MANIFEST));
+    command
+}
+
 /// The directory `node_modules` with what `tests/clients/package.json` names.
 pub fn modules() -> PathBuf {
-    let fingerprint = MANIFEST
+    installed(MANIFEST)
+}
+
+/// The directory `node_modules` with what a manifest names.
+fn installed(manifest: &str) -> PathBuf {
+    let fingerprint = manifest
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
     kept(&format!("node-{fingerprint:016x}"), |dir| {
-        std::fs::write(dir.join("package.json"), MANIFEST).unwrap();
+        std::fs::write(dir.join("package.json"), manifest).unwrap();
         // No install scripts: they would compile optional parts nobody needs here.
         run(
             npm()
