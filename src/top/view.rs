@@ -200,7 +200,7 @@ fn headline(model: &Model) -> Line<'static> {
         }
         State::Lost { since, reason } => {
             let seconds = since.elapsed().as_secs();
-            Span::from(format!("✕ {reason} · for {seconds} s, trying again")).fg(Color::Yellow)
+            Span::from(format!("✕ lost for {seconds} s, trying again: {reason}")).fg(Color::Yellow)
         }
     };
     Line::from(vec![name, place, state])

@@ -1,6 +1,7 @@
 //! `petiole top --once`, as a pipe sees it.
 
-use std::process::{Command, Output};
+use std::io::{Read, Write};
+use std::process::{Command, Output, Stdio};
 
 use bson::{Document, doc};
 use mongodb::Client;
@@ -65,6 +66,44 @@ async fn a_token_is_asked_for_and_taken() {
     );
     let let_in = top(&["--once", "--admin", proxy.admin(), "--token", "open-sesame"]);
     assert!(let_in.status.success(), "{}", text(&let_in.stderr));
+}
+
+/// In a terminal of its own (by `script`, of util-linux).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_is_drawn_on_and_given_back() {
+    let proxy = Proxy::start(&shared::rs().await.seed_uri(), &[]);
+    let program = env!("CARGO_BIN_EXE_petiole");
+    let run = format!(
+        "stty cols 80 rows 24; '{program}' top --admin {}; echo ended $?",
+        proxy.admin()
+    );
+    let mut script = Command::new("script")
+        .args(["-qec", &run, "/dev/null"])
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script runs; on Debian: apt-get install bsdutils");
+    let mut keys = script.stdin.take().expect("a pipe");
+    let mut screen = script.stdout.take().expect("a pipe");
+    let mut shown = Vec::new();
+    let mut part = [0; 4096];
+    let mut pressed = false;
+    while let Ok(n @ 1..) = screen.read(&mut part) {
+        shown.extend_from_slice(&part[..n]);
+        if !pressed && text(&shown).contains("live") {
+            keys.write_all(b"2q").expect("keys are taken");
+            pressed = true;
+        }
+    }
+    script.wait().expect("it ends");
+    let shown = text(&shown);
+    assert!(shown.contains("ended 0"), "{shown}");
+    let (enter, leave) = (shown.find("\u{1b}[?1049h"), shown.find("\u{1b}[?1049l"));
+    assert!(
+        enter.is_some() && leave > enter,
+        "the screen before comes back: {shown:?}"
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ const store = new Store();
 let status = {};
 let span = 600;
 let link = 'starting';
+let leak = null;
 
 const sum = (...names) => (get) => {
   const values = names.map(get).filter(known);
@@ -90,6 +91,7 @@ function worries() {
   }
   if (watch?.state === 'blind') list.push('The change stream is down: nothing is served from memory until it is back.');
   if (cache?.shadow?.mismatches > 0) list.push(`${count(cache.shadow.mismatches)} answers from memory differed from the server’s own. Please report this.`);
+  if (leak) list.push(`A leak is suspected: ${leak.kind} grow without an end. See Memory.`);
   if (memory?.pressure === 'critical') list.push('Memory is critical: large new work is refused.');
   if (memory?.pressure === 'tight') list.push('Memory is tight: the cache gives way.');
   if (fences?.quarantined > 0) list.push(`${count(fences.quarantined)} writes of unknown outcome keep their collections uncached for a while.`);
@@ -128,6 +130,7 @@ function draw() {
   if (!status.version) return;
   showWorries();
   showServers(status);
+  showCounts(status);
   showReasons('bypasses', status.cache?.bypass_reasons, 'None has.');
   showReasons('alone', status.batch?.sent_alone, 'None has.');
   say($('place'), NAMES[status.upstream?.deployment] ?? '');
@@ -152,6 +155,7 @@ async function lists() {
     showShapes(shapes);
     showSlow(slow);
     showAdvice(advice);
+    leak = memory?.leak ?? null;
     showMemory(memory, memoryCard);
     showConfig(await live.json('/api/config'));
     if (span > FINE) store.load(await live.json('/api/history'));

@@ -122,6 +122,25 @@ function showServers(status) {
   ], servers));
 }
 
+/** Counts since the start that need no picture; what this proxy doesn't count is left out. */
+function showFacts(id, facts) {
+  const told = facts.filter(([, value]) => known(value));
+  if (!changed(id, told)) return;
+  $(id).replaceChildren(...told.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, count(value)))));
+}
+
+function showCounts(status) {
+  const { retry, admission, rewrite, profile } = status;
+  showFacts('upstream-facts', [
+    ['Reads retried', retry?.read_retries], ['Writes retried', retry?.write_retries],
+    ['Retried for overload', retry?.overload_retries], ['Gave up', retry?.gave_up],
+    ['Retry budget', known(retry?.budget_tokens) ? Math.floor(retry.budget_tokens) : null],
+    ['Queued for admission', admission?.queued], ['Refused', admission?.rejected], ['Limit', admission?.limit]]);
+  const rules = Object.entries(rewrite?.by_rule ?? {}).filter(([, n]) => n > 0).map(([rule, n]) => [rule.replaceAll('_', ' '), n]);
+  showFacts('query-facts', [
+    ['Slow so far', profile?.slow], ['Rewritten', rewrite?.rewritten], ...rules]);
+}
+
 /** Named counts, the biggest first. */
 function showReasons(id, reasons, empty) {
   const list = Object.entries(reasons ?? {}).filter(([, n]) => n > 0).sort((a, b) => b[1] - a[1]);
