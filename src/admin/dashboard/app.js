@@ -101,7 +101,7 @@ function worries() {
 }
 
 function showWorries() {
-  const list = worries();
+  const list = link === 'lost' ? ['The proxy doesn’t answer. These are the last figures that came; the page tries again by itself.'] : worries();
   if (!changed('worries', list)) return;
   const text = status.version ? 'Nothing needs attention' : '';
   $('attention').replaceChildren(list.length ? h('ul', {}, ...list.map((w) => h('li', {}, w))) : h('p', { class: text ? 'well' : '' }, text));

@@ -223,7 +223,7 @@ function timeTicks(start, end, width) {
   const steps = [15, 30, 60, 120, 300, 600, 1200, 1800, 3600].map((s) => s * 1000);
   const step = steps.find((s) => ((end - start) / s) * 64 <= width) ?? 3600000;
   const ticks = [];
-  for (let t = Math.ceil((start + step * 0.2) / step) * step; t <= end - step * 0.15; t += step) {
+  for (let t = Math.ceil((start + step * 0.2) / step) * step; t <= end - (26 / width) * (end - start); t += step) {
     ticks.push({ t, text: step < 60000 ? clock(t) : minute(t) });
   }
   return ticks;
