@@ -11,6 +11,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::memory;
 use crate::server::Shared;
+use crate::upstream::BreakerState;
 
 /// What scrapers are told.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -168,6 +169,7 @@ impl Collector for Numbers {
         }
         watch(&mut out, shared)?;
         batch(&mut out, shared)?;
+        retry(&mut out, shared)?;
         let memory = memory::sample();
         if let Some(rss) = memory.rss {
             bytes(&mut out, "memory_resident", "Resident set size.", rss)?;
@@ -182,6 +184,48 @@ impl Collector for Numbers {
         }
         Ok(())
     }
+}
+
+fn retry(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fmt::Error> {
+    if let Some(retry) = &shared.retry {
+        let stats = retry.stats();
+        let help = "Requests sent again, by reason.";
+        let mut family =
+            out.encode_descriptor("retry_sent_again", help, None, MetricType::Counter)?;
+        for (why, n) in [
+            ("read", stats.reads()),
+            ("write", stats.writes()),
+            ("overload", stats.overloads()),
+        ] {
+            ConstCounter::new(n).encode(family.encode_family(&[("reason", why)])?)?;
+        }
+        let help = "Requests that failed for a passing reason and had no retry left.";
+        counter(out, "retry_gave_up", help, stats.given_up())?;
+        let help = "Writes given a txnNumber of the proxy's own.";
+        counter(out, "retry_numbered_writes", help, stats.numbered())?;
+        let help = "Retries that may be made now.";
+        gauge(out, "retry_budget_tokens", help, retry.budget_tokens())?;
+    }
+    let admission = shared.upstream.admission();
+    let help = "Requests that wait for their turn or for a link.";
+    gauge(out, "admission_queued", help, admission.queued as u64)?;
+    let help = "Requests refused for a limit.";
+    counter(out, "admission_rejected", help, admission.rejected)?;
+    let help = "Reads given up because their clients were gone.";
+    counter(out, "clients_given_up", help, shared.clients.given_up())?;
+    let help = "Servers by the state of their circuit breakers.";
+    let mut family = out.encode_descriptor("upstream_breakers", help, None, MetricType::Gauge)?;
+    let servers = shared.upstream.servers();
+    for state in [
+        BreakerState::Closed,
+        BreakerState::Open,
+        BreakerState::HalfOpen,
+    ] {
+        let n = servers.iter().filter(|s| s.breaker == state).count();
+        let metric = ConstGauge::new(i64::try_from(n).unwrap_or(i64::MAX));
+        metric.encode(family.encode_family(&[("state", state.as_str())])?)?;
+    }
+    Ok(())
 }
 
 fn watch(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fmt::Error> {

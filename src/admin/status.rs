@@ -34,7 +34,10 @@ pub fn status(shared: &Shared) -> Value {
             "requests": shared.clients.requests(),
             "failures": shared.clients.failures(),
             "broken_frames": shared.clients.broken(),
+            "given_up": shared.clients.given_up(),
         },
+        "retry": retry(shared),
+        "admission": admission(shared),
         "watch": watch(shared),
         "profile": profile(shared),
         "memory": {
@@ -131,6 +134,30 @@ fn batch(shared: &Shared) -> Value {
     })
 }
 
+fn retry(shared: &Shared) -> Value {
+    let Some(retry) = &shared.retry else {
+        return json!({
+            "enabled": false, "read_retries": 0, "write_retries": 0, "overload_retries": 0,
+            "gave_up": 0, "numbered_writes": 0, "budget_tokens": 0,
+        });
+    };
+    let stats = retry.stats();
+    json!({
+        "enabled": true,
+        "read_retries": stats.reads(),
+        "write_retries": stats.writes(),
+        "overload_retries": stats.overloads(),
+        "gave_up": stats.given_up(),
+        "numbered_writes": stats.numbered(),
+        "budget_tokens": retry.budget_tokens(),
+    })
+}
+
+fn admission(shared: &Shared) -> Value {
+    let stats = shared.upstream.admission();
+    json!({ "queued": stats.queued, "rejected": stats.rejected, "limit": stats.limit })
+}
+
 fn servers(shared: &Shared) -> Vec<Value> {
     let describe = |server: crate::upstream::ServerStatus| {
         json!({
@@ -144,6 +171,7 @@ fn servers(shared: &Shared) -> Vec<Value> {
             }),
             "rtt_us": server.rtt_us,
             "error": server.error,
+            "breaker": server.breaker.as_str(),
         })
     };
     shared

@@ -27,6 +27,7 @@ pub(super) struct Found {
 pub(super) fn check(config: &Config) -> Vec<Found> {
     let mut found = Findings(Vec::new());
     limits(config, &mut found);
+    shares(config, &mut found);
     server_tls(config, &mut found);
     upstream_tls(config, &mut found);
     uri(config, &mut found);
@@ -160,6 +161,37 @@ fn limits(config: &Config, found: &mut Findings) {
             "port 0 is no address that a client could connect to",
             "name the port, or leave it empty to advertise the address each client connected to",
         );
+    }
+}
+
+fn shares(config: &Config, found: &mut Findings) {
+    let Config {
+        retry, admission, ..
+    } = config;
+    if !(0.0..=1.0).contains(&retry.budget_share) {
+        let what = format!("{} is out of range", retry.budget_share);
+        found.add(&["retry.budget_share"], what, "give a number from 0 to 1");
+    }
+    if !(admission.namespace_share > 0.0 && admission.namespace_share <= 1.0) {
+        let what = format!("{} is out of range", admission.namespace_share);
+        let help = "give a number above 0, and at most 1";
+        found.add(&["admission.namespace_share"], what, help);
+    }
+    if admission.max_queue == 0 {
+        let help = "give at least 1; clients wait whenever all links are in use";
+        found.add(&["admission.max_queue"], "nobody may wait", help);
+    }
+    for (key, n) in [
+        ("retry.retries", retry.retries),
+        ("retry.overload_retries", retry.overload_retries),
+    ] {
+        if n > MOST_RETRIES {
+            found.add(
+                &[key],
+                format!("{n} is too many"),
+                "give at most 5; 0 = none",
+            );
+        }
     }
 }
 
@@ -470,3 +502,5 @@ const MOST_SHAPES: usize = 100_000;
 const MOST_THREADS: usize = 1024;
 /// More than one process's ports and file descriptors allow for.
 const MOST_CONNECTIONS: usize = 1_000_000;
+/// More retries than that multiply the load of a server that has troubles already.
+const MOST_RETRIES: u32 = 5;

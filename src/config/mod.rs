@@ -1,7 +1,7 @@
 //! `proxy.toml`: every setting, parsed once into its final type.
 //!
 //! [`Config::load`] reports every mistake at once, each with its key and what to do about it.
-//! One file per table ([`server`], [`upstream`], [`cache`], [`batch`], [`profile`], [`advice`], [`retry`], [`admin`], [`log`]), plus the value
+//! One file per table ([`server`], [`upstream`], [`cache`], [`batch`], [`profile`], [`advice`], [`retry`], [`admission`], [`admin`], [`log`]), plus the value
 //! types that more than one of them needs ([`value`]). A [`Config`] is an ordinary value that is
 //! handed down; nothing here is global, so several proxies fit in one process.
 //!
@@ -9,6 +9,7 @@
 //! `Config::default()` equals that file (a test compares both directions).
 
 pub mod admin;
+pub mod admission;
 pub mod advice;
 pub mod batch;
 pub mod cache;
@@ -28,6 +29,7 @@ pub mod value;
 use serde::{Deserialize, Serialize};
 
 pub use admin::Admin;
+pub use admission::Admission;
 pub use advice::Advice;
 pub use batch::Batch;
 pub use cache::{Cache, ExternalWrites};
@@ -59,6 +61,8 @@ pub struct Config {
     pub advice: Advice,
     /// `[retry]`: sending again what failed for a passing reason.
     pub retry: Retry,
+    /// `[admission]`: how much may be under way at once.
+    pub admission: Admission,
     /// `[admin]`: the HTTP listener for health, metrics and status.
     pub admin: Admin,
     /// `[log]`: what is written to standard error.

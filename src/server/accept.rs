@@ -92,6 +92,7 @@ impl Clients {
             .then(|| Arc::new(Retry::new(&config.retry, Arc::clone(&abilities))));
         let upstream = Upstream::start(
             &config.upstream,
+            &config.admission,
             Arc::clone(&fences),
             Arc::clone(&abilities),
         )

@@ -1,9 +1,10 @@
 //! One client: read a message, answer it, again.
 //!
 //! Requests of a client are handled in turn, as mongod does. While one is at work
-//! upstream the socket isn't read, so that a client that goes away leaves its write
-//! and the fence around it to end by themselves.
+//! upstream the socket isn't read. A client that goes away meanwhile leaves its write
+//! and the fence around it to end by themselves; its read is given up.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio_rustls::TlsStream;
 
 use super::roster::Seat;
 use super::shared::Shared;
-use super::{auth_relay, disguise, handshake, lane, legacy};
+use super::{auth_relay, disguise, gone, handshake, lane, legacy};
 use crate::command::{Kind, acknowledged};
 use crate::pipeline::{Decision, NO_PRINCIPAL, Principal, Reply, Request};
 use crate::upstream::{AuthLink, Sock};
@@ -33,6 +34,7 @@ pub(super) struct Connection {
     pub(super) id: u64,
     /// Where the client found us: what we advertise unless told otherwise.
     pub(super) local: String,
+    peer: Option<IpAddr>,
     pub(super) principal: Arc<Principal>,
     /// This client's line in the roster.
     pub(super) seat: Seat,
@@ -69,6 +71,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
         .local_addr()
         .map(|a| a.to_string())
         .unwrap_or_default();
+    let peer = socket.peer_addr().ok().map(|a| a.ip());
     let sock = match &shared.tls {
         None => Sock::Plain(socket),
         Some(acceptor) => match timeout(TLS_HANDSHAKE, acceptor.accept(socket)).await {
@@ -87,6 +90,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
         sock,
         id,
         local,
+        peer,
         principal: NO_PRINCIPAL.clone(),
         seat,
         auth: None,
@@ -179,6 +183,7 @@ impl Connection {
         let exhaust = msg.exhaust_allowed();
         let mut request = Request::new(frame, msg, Arc::clone(&self.principal));
         request.client = self.id;
+        request.address = self.peer;
         match request.command.kind {
             Kind::Hello => return handshake::hello(self, &request).await,
             Kind::Auth => return auth_relay::step(self, &request).await,
@@ -197,7 +202,7 @@ impl Connection {
             }
             _ => {}
         }
-        let reply = self.answer(&mut request).await;
+        let reply = self.answer(&mut request).await?;
         self.write(&request.frame, &reply).await
     }
 
@@ -208,10 +213,18 @@ impl Connection {
     }
 
     /// Walks the pipeline; a failure becomes a reply here and nowhere else.
-    pub(super) async fn answer(&mut self, request: &mut Request) -> Reply {
-        let outcome = self.shared.pipeline.run(request).await;
+    pub(super) async fn answer(&mut self, request: &mut Request) -> Result<Reply, Close> {
+        let may_be_given_up = gone::may_be_given_up(&request.command);
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.shared.pipeline.run(request) => outcome,
+            () = gone::gone(&self.sock), if may_be_given_up => {
+                self.shared.clients.gave_up();
+                return Err(Close::Ended);
+            }
+        };
         self.shared.latencies.note(request);
-        match outcome {
+        Ok(match outcome {
             Ok(reply) if reply.replayed => reply,
             Ok(reply) => {
                 let reply = self.disguised(request, reply);
@@ -223,7 +236,7 @@ impl Connection {
                     reason = %failure, "request failed");
                 Reply::document(&request.frame, &failure.reply(&request.command).document())
             }
-        }
+        })
     }
 
     /// The address by which clients know the proxy.
@@ -269,7 +282,7 @@ impl Connection {
         let mut request = Request::new(frame, msg, request.principal);
         request.client = self.id;
         request.trail.note(Decision::Acknowledged);
-        self.answer(&mut request).await;
+        self.answer(&mut request).await?;
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ mod auth_relay;
 mod connection;
 mod console;
 mod disguise;
+mod gone;
 mod handshake;
 mod lane;
 mod latency;

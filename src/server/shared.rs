@@ -64,6 +64,7 @@ pub struct ClientStats {
     requests: AtomicU64,
     failures: AtomicU64,
     broken: AtomicU64,
+    given_up: AtomicU64,
 }
 
 impl ClientStats {
@@ -92,6 +93,11 @@ impl ClientStats {
         self.failures.load(Relaxed)
     }
 
+    /// Reads given up because their clients were gone.
+    pub fn given_up(&self) -> u64 {
+        self.given_up.load(Relaxed)
+    }
+
     /// Connections closed because of broken framing.
     pub fn broken(&self) -> u64 {
         self.broken.load(Relaxed)
@@ -117,6 +123,10 @@ impl ClientStats {
 
     pub(super) fn failure(&self) {
         self.failures.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn gave_up(&self) {
+        self.given_up.fetch_add(1, Relaxed);
     }
 
     pub(super) fn broken_framing(&self) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::admission::{Admission, AdmissionStats};
 use super::auth::{AuthLink, Principals};
 use super::dial::Dialer;
 use super::faults::Faults;
@@ -32,12 +33,14 @@ pub struct Upstream {
     dialer: Arc<Dialer>,
     principals: Principals,
     failover_wait: Duration,
+    admission: Arc<Admission>,
 }
 
 impl Upstream {
     /// Resolves the connection string and begins to watch the servers.
     pub async fn start(
         config: &config::Upstream,
+        limits: &config::Admission,
         fences: Arc<Fences>,
         abilities: Arc<Abilities>,
     ) -> Result<Arc<Upstream>, SeedError> {
@@ -63,10 +66,12 @@ impl Upstream {
             fences,
             abilities,
         );
+        let admission = Admission::new(limits, config.max_links, config.wait_timeout);
         let pool = Pool::new(
             config.max_links,
             config.wait_timeout,
             config.link_idle_timeout,
+            Arc::clone(&admission),
         );
         let upstream = Upstream {
             topology,
@@ -75,6 +80,7 @@ impl Upstream {
             dialer,
             principals: Principals::default(),
             failover_wait: config.failover_wait,
+            admission,
         };
         Ok(Arc::new(upstream))
     }
@@ -102,6 +108,11 @@ impl Upstream {
     /// Numbers of the pool.
     pub fn pool(&self) -> PoolStats {
         self.pool.stats()
+    }
+
+    /// Numbers of admission.
+    pub fn admission(&self) -> AdmissionStats {
+        self.admission.stats()
     }
 
     /// Faults that a test makes on this proxy's links.
@@ -262,6 +273,7 @@ impl Upstream {
     }
 
     async fn exchange(&self, request: &mut Request) -> Outcome {
+        let _admitted = self.admission.admit(request).await?;
         let (server, mut lease) = self.leased(request).await?;
         let shortened = shortened(request)?;
         request.met = Some(self.topology.met(&server));

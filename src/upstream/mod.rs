@@ -5,6 +5,7 @@
 //! own id can stay in its frame. Nothing here looks into documents beyond what routing needs.
 
 mod address;
+mod admission;
 mod auth;
 mod backend;
 mod breaker;
@@ -24,6 +25,7 @@ mod topology;
 pub mod watch;
 
 pub use address::Address;
+pub use admission::AdmissionStats;
 pub use auth::AuthLink;
 pub use backend::Upstream;
 pub use breaker::BreakerState;

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
+use super::admission::Admission;
 use super::link::Link;
 use super::server::Server;
 use crate::pipeline::{Failure, Fault, Principal};
@@ -28,6 +29,7 @@ pub struct Pool {
     max_links: usize,
     wait_timeout: Duration,
     idle_timeout: Duration,
+    admission: Arc<Admission>,
 }
 
 #[derive(Debug, Default)]
@@ -80,12 +82,14 @@ impl Pool {
         max_links: usize,
         wait_timeout: Duration,
         idle_timeout: Duration,
+        admission: Arc<Admission>,
     ) -> Arc<Pool> {
         Arc::new(Pool {
             inner: Mutex::default(),
             max_links: max_links.max(1),
             wait_timeout,
             idle_timeout,
+            admission,
         })
     }
 
@@ -98,7 +102,7 @@ impl Pool {
         deadline: Option<Instant>,
     ) -> Result<(Checkout, bool), Failure> {
         let key = (server.id, principal.id);
-        let waiting = {
+        let (waiting, _in_queue) = {
             let mut dead = Vec::new();
             let mut inner = self.inner.lock();
             if let Some(link) = inner.take_idle(key, &mut dead) {
@@ -113,13 +117,14 @@ impl Pool {
                 inner.total += 1;
                 return Ok((Checkout::Dial(Room::of(self)), false));
             }
+            let in_queue = self.admission.queue()?;
             let (grant, waiting) = oneshot::channel();
             inner.waiters.push_back(Waiter {
                 key,
                 principal: Arc::clone(principal),
                 grant,
             });
-            waiting
+            (waiting, in_queue)
         };
         let began = Instant::now();
         let patience = began + self.wait_timeout;

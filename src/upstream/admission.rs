@@ -1,0 +1,295 @@
+//! How much may be under way: limits by user, by client address and in total, and a share of the
+//! links for each namespace.
+//!
+//! Only what goes upstream is counted: an answer from the cache costs nothing that could run out.
+//! What is over a limit is refused at once, with an error on which drivers wait and try again
+//! ("Client Backpressure" specification); nothing was executed.
+//!
+//! A namespace whose requests have become slow must not hold every link. So at most a share of them
+//! serves one namespace at a time, and its further requests queue by themselves. Namespaces are
+//! hashed into a fixed table; two that share a place share its links. getMores, which may wait for
+//! something new for long, and transactions, which hold locks that others wait for, take part in
+//! neither.
+
+use std::hash::{BuildHasher, Hash};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
+
+use crate::command::Kind;
+use crate::config;
+use crate::pipeline::{Decision, Failure, Fault, Request};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Admission {
+    limits: config::Admission,
+    patience: Duration,
+    queued: AtomicUsize,
+    rejected: AtomicU64,
+    principals: Counts<u64>,
+    addresses: Counts<IpAddr>,
+    /// Empty if one namespace may have all links.
+    places: Box<[Semaphore]>,
+    links_of_one: usize,
+    hasher: foldhash::fast::RandomState,
+}
+
+/// Numbers of admission, for status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AdmissionStats {
+    /// Requests that wait for their turn or for a link.
+    pub queued: usize,
+    /// Requests refused so far.
+    pub rejected: u64,
+    /// `admission.max_queue`.
+    pub limit: usize,
+}
+
+/// A request that is under way. Dropped, it is over.
+#[derive(Debug)]
+pub(super) struct Admitted<'a> {
+    _principal: Option<Counted<'a, u64>>,
+    _address: Option<Counted<'a, IpAddr>>,
+    _place: Option<SemaphorePermit<'a>>,
+}
+
+impl Admission {
+    pub fn new(limits: &config::Admission, max_links: usize, patience: Duration) -> Arc<Admission> {
+        let share = (max_links as f64 * limits.namespace_share) as usize;
+        let links_of_one = share.clamp(1, max_links.max(1));
+        let places = match links_of_one < max_links {
+            true => (0..PLACES).map(|_| Semaphore::new(links_of_one)).collect(),
+            false => Box::default(),
+        };
+        Arc::new(Admission {
+            limits: limits.clone(),
+            patience,
+            queued: AtomicUsize::new(0),
+            rejected: AtomicU64::new(0),
+            principals: Counts::default(),
+            addresses: Counts::default(),
+            places,
+            links_of_one,
+            hasher: foldhash::fast::RandomState::default(),
+        })
+    }
+
+    /// Lets a request in, when it is its namespace's turn, or refuses it.
+    pub async fn admit(&self, request: &mut Request) -> Result<Admitted<'_>, Failure> {
+        let principal = match self.limits.max_per_principal {
+            0 => None,
+            most => Some(
+                self.principals
+                    .enter(request.principal.id, most)
+                    .ok_or_else(|| {
+                        self.refuse(
+                            format!("{most} requests of this user are under way"),
+                            "max_per_principal",
+                        )
+                    })?,
+            ),
+        };
+        let address = match (self.limits.max_per_client, request.address) {
+            (0, _) | (_, None) => None,
+            (most, Some(address)) => {
+                Some(self.addresses.enter(address, most).ok_or_else(|| {
+                    self.refuse(
+                        format!("{most} requests of this client address are under way"),
+                        "max_per_client",
+                    )
+                })?)
+            }
+        };
+        let place = match self.place(request) {
+            None => None,
+            Some(place) => Some(match place.try_acquire() {
+                Ok(permit) => permit,
+                Err(_) => self.wait(place, request).await?,
+            }),
+        };
+        Ok(Admitted {
+            _principal: principal,
+            _address: address,
+            _place: place,
+        })
+    }
+
+    /// Joins the queue, if there is room in it.
+    pub fn queue(&self) -> Result<InQueue<'_>, Failure> {
+        let place = InQueue(&self.queued);
+        if self.queued.fetch_add(1, Relaxed) >= self.limits.max_queue {
+            let what = format!("{} requests wait for a link", self.limits.max_queue);
+            return Err(self.refuse(what, "max_queue"));
+        }
+        Ok(place)
+    }
+
+    pub fn stats(&self) -> AdmissionStats {
+        AdmissionStats {
+            queued: self.queued.load(Relaxed),
+            rejected: self.rejected.load(Relaxed),
+            limit: self.limits.max_queue,
+        }
+    }
+
+    fn place(&self, request: &Request) -> Option<&Semaphore> {
+        let command = &request.command;
+        if self.places.is_empty() || command.in_transaction || command.kind == Kind::GetMore {
+            return None;
+        }
+        let namespace = (command.db(), command.collection()?);
+        let hash = self.hasher.hash_one(namespace) as usize;
+        self.places.get(hash % self.places.len())
+    }
+
+    async fn wait<'a>(
+        &self,
+        place: &'a Semaphore,
+        request: &mut Request,
+    ) -> Result<SemaphorePermit<'a>, Failure> {
+        let _in_queue = self.queue()?;
+        request.trail.note(Decision::Queued);
+        let began = Instant::now();
+        let patience = began + self.patience;
+        let until = request.deadline().map_or(patience, |d| d.min(patience));
+        match timeout_at(until, place.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ if until < patience => Err(Failure::unsent(Fault::MaxTimeExpired)),
+            _ => Err(Failure::unsent(Fault::WaitQueueTimeout {
+                waited_ms: began.elapsed().as_millis() as u64,
+                links: self.links_of_one,
+                max_links: self.links_of_one,
+                waiting: self.queued.load(Relaxed),
+            })),
+        }
+    }
+
+    fn refuse(&self, what: String, key: &'static str) -> Failure {
+        self.rejected.fetch_add(1, Relaxed);
+        Failure::unsent(Fault::Overloaded { what, key })
+    }
+}
+
+/// A place in the queue.
+#[derive(Debug)]
+pub(super) struct InQueue<'a>(&'a AtomicUsize);
+
+impl Drop for InQueue<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// How many requests of each are under way; nobody who has none is kept.
+#[derive(Debug)]
+struct Counts<K: Eq + Hash>(DashMap<K, usize>);
+
+impl<K: Eq + Hash> Default for Counts<K> {
+    fn default() -> Counts<K> {
+        Counts(DashMap::new())
+    }
+}
+
+impl<K: Eq + Hash + Copy> Counts<K> {
+    fn enter(&self, key: K, most: usize) -> Option<Counted<'_, K>> {
+        let mut count = self.0.entry(key).or_insert(0);
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Counted { of: self, key })
+    }
+}
+
+#[derive(Debug)]
+struct Counted<'a, K: Eq + Hash + Copy> {
+    of: &'a Counts<K>,
+    key: K,
+}
+
+impl<K: Eq + Hash + Copy> Drop for Counted<'_, K> {
+    fn drop(&mut self) {
+        self.of.0.remove_if_mut(&self.key, |_, count| {
+            *count -= 1;
+            *count == 0
+        });
+    }
+}
+
+/// Enough that two busy namespaces rarely meet.
+const PLACES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use bson::doc;
+
+    use super::*;
+    use crate::pipeline::scripted::request;
+
+    fn admission(limits: config::Admission, max_links: usize) -> Arc<Admission> {
+        Admission::new(&limits, max_links, Duration::from_millis(20))
+    }
+
+    fn find(collection: &str) -> Request {
+        request(&doc! {"find": collection, "$db": "d"})
+    }
+
+    #[tokio::test]
+    async fn one_namespace_gets_its_share_and_another_is_not_held_up() {
+        let admission = admission(config::Admission::default(), 4);
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(admission.admit(&mut find("slow")).await.unwrap());
+        }
+        let late = admission.admit(&mut find("slow")).await.unwrap_err();
+        assert!(matches!(late.fault, Fault::WaitQueueTimeout { .. }) && !late.sent);
+        admission.admit(&mut find("other")).await.unwrap();
+        let more = doc! {"getMore": 1_i64, "collection": "slow", "$db": "d"};
+        admission.admit(&mut request(&more)).await.unwrap();
+        held.pop();
+        admission.admit(&mut find("slow")).await.unwrap();
+        assert_eq!(admission.stats().queued, 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_over_a_limit_is_refused_with_labels_that_drivers_know() {
+        let limits = config::Admission {
+            max_per_principal: 2,
+            max_per_client: 1,
+            ..config::Admission::default()
+        };
+        let admission = admission(limits, 4);
+        let mut first = find("c");
+        first.address = Some([127, 0, 0, 1].into());
+        let held = admission.admit(&mut first).await.unwrap();
+        let refused = admission.admit(&mut first).await.unwrap_err();
+        let reply = refused.reply(&first.command);
+        assert_eq!(reply.code, 462);
+        assert_eq!(reply.labels, ["SystemOverloadedError", "RetryableError"]);
+        let second = admission.admit(&mut find("c")).await.unwrap();
+        assert!(admission.admit(&mut find("c")).await.is_err());
+        drop((held, second));
+        admission.admit(&mut first).await.unwrap();
+        assert_eq!(admission.stats().rejected, 2);
+        assert!(admission.principals.0.is_empty() && admission.addresses.0.is_empty());
+    }
+
+    #[test]
+    fn the_queue_is_bounded() {
+        let limits = config::Admission {
+            max_queue: 1,
+            ..config::Admission::default()
+        };
+        let admission = admission(limits, 4);
+        let waiting = admission.queue().unwrap();
+        assert!(admission.queue().is_err());
+        drop(waiting);
+        assert!(admission.queue().is_ok());
+    }
+}

@@ -1,0 +1,169 @@
+//! A replica set of three whose members fail under load, seen by applications that don't retry: once
+//! through the proxy, once with the driver connected directly, and once directly with the driver's
+//! own retries. `cargo test --test it failover -- --nocapture` prints what each of them saw.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use petiole::embedded::{Deployment, MongodOptions, Signal};
+use serde_json::Value;
+
+use crate::parts::proxy::Proxy;
+use crate::parts::python;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Much more than the two seconds that it takes on a machine of one's own.
+const BOUND_S: f64 = 8.0;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn applications_without_retries_do_not_notice_how_members_fail() {
+    let deployment = Deployment::start(MongodOptions::replica_set(3))
+        .await
+        .unwrap();
+    let proxy = Proxy::start(&deployment.seed_uri(), &[]);
+    let mut load = Load::start(&deployment, &proxy);
+    for fault in [Fault::StepDown, Fault::Kill, Fault::Freeze, Fault::Rolling] {
+        fault.happen(&deployment).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let report = load.end();
+    print_table(&report);
+    let seen = &report["clients"]["proxy"];
+    assert_eq!(seen["wrong"], serde_json::json!([]), "{report}");
+    assert!(
+        report["elections"].as_u64() >= Some(4),
+        "every fault led to an election: {report}"
+    );
+    for kind in ["read_after_s", "write_after_s"] {
+        for after in seen[kind].as_array().unwrap() {
+            let after = after.as_f64().expect("they went on");
+            assert!(after < BOUND_S, "{kind} {after}: {report}");
+        }
+    }
+    assert_eq!(
+        seen["errors"],
+        serde_json::json!({}),
+        "{report}\n{}",
+        proxy.log()
+    );
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    StepDown,
+    Kill,
+    Freeze,
+    Rolling,
+}
+
+impl Fault {
+    /// Does it, and waits until the set is whole again.
+    async fn happen(self, deployment: &Deployment) {
+        let primary = deployment.wait_for_primary(PATIENCE).await.unwrap();
+        match self {
+            Fault::StepDown => deployment.step_down(Duration::from_secs(5)).await.unwrap(),
+            Fault::Kill => {
+                deployment.kill(primary).unwrap();
+                deployment.wait_for_primary(PATIENCE).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                deployment.restart(primary).await.unwrap();
+            }
+            Fault::Freeze => {
+                deployment.signal(primary, Signal::Stop).unwrap();
+                deployment.wait_for_primary(PATIENCE).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                deployment.signal(primary, Signal::Cont).unwrap();
+            }
+            Fault::Rolling => {
+                for member in 0..3 {
+                    deployment.signal(member, Signal::Term).unwrap();
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    deployment.restart(member).await.unwrap();
+                    deployment.wait_for_primary(PATIENCE).await.unwrap();
+                }
+            }
+        }
+        deployment.wait_for_primary(PATIENCE).await.unwrap();
+    }
+}
+
+struct Load(Child);
+
+impl Load {
+    fn start(deployment: &Deployment, proxy: &Proxy) -> Load {
+        let members = deployment.addresses().join(",");
+        let direct = format!("mongodb://{members}/?replicaSet=rs0");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/failover.py");
+        let mut child = python::pymongo()
+            .arg(script)
+            .arg(&members)
+            .arg(format!("proxy={}", proxy.uri()))
+            .arg(format!("direct={direct}"))
+            .arg(format!("direct_retry={direct};retry"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let out = child.stdout.as_mut().unwrap();
+        BufReader::with_capacity(1, out)
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line.trim(), "ready");
+        Load(child)
+    }
+
+    fn end(&mut self) -> Value {
+        drop(self.0.stdin.take());
+        let mut text = String::new();
+        let out = self.0.stdout.as_mut().unwrap();
+        out.read_to_string(&mut text).unwrap();
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("no report: {text}"))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn print_table(report: &Value) {
+    let mut out = std::io::stdout().lock();
+    let longest = |list: &Value| {
+        let all = list.as_array().into_iter().flatten();
+        all.filter_map(Value::as_f64).fold(0.0, f64::max)
+    };
+    let errors = |list: &Value| {
+        let all = list.as_object().into_iter().flatten();
+        all.filter_map(|(_, n)| n.as_u64()).sum::<u64>()
+    };
+    let _ = writeln!(out, "{} elections", report["elections"]);
+    let _ = writeln!(
+        out,
+        "{:<14}{:>8}{:>8}{:>8}{:>8}{:>16}{:>17}{:>11}",
+        "client",
+        "reads",
+        "writes",
+        "errors",
+        "wrong",
+        "read after s",
+        "write after s",
+        "slowest s"
+    );
+    for (name, seen) in report["clients"].as_object().into_iter().flatten() {
+        let _ = writeln!(
+            out,
+            "{name:<14}{:>8}{:>8}{:>8}{:>8}{:>16.2}{:>17.2}{:>11.2}",
+            seen["reads"].as_u64().unwrap_or(0),
+            seen["writes"].as_u64().unwrap_or(0),
+            errors(&seen["errors"]),
+            seen["wrong"].as_array().map_or(0, Vec::len),
+            longest(&seen["read_after_s"]),
+            longest(&seen["write_after_s"]),
+            seen["slowest_s"].as_f64().unwrap_or(0.0),
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! Links that break, at every moment of an exchange, and a server that is slow.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bson::{Document, doc};
+use petiole::config::{Config, HostPort, UpstreamUri};
+use petiole::proxy::Proxy;
+use petiole::upstream::{Act, Faults, Rule};
+
+use super::{Asker, is_ok};
+use crate::parts::shared;
+use crate::parts::wait;
+
+async fn in_process(change: impl FnOnce(&mut Config)) -> Proxy {
+    let mut config = Config::default();
+    config.server.listen = HostPort::new("127.0.0.1", 0);
+    config.admin.listen = Some(HostPort::new("127.0.0.1", 0));
+    config.upstream.uri = UpstreamUri::new(shared::rs().await.seed_uri());
+    config.cache.enabled = false;
+    config.advice.enabled = false;
+    change(&mut config);
+    let proxy = Proxy::start(config).await.unwrap();
+    assert!(proxy.ready(wait::PATIENCE).await);
+    proxy
+}
+
+fn faults(proxy: &Proxy) -> &Faults {
+    proxy.shared().upstream.faults()
+}
+
+async fn client(proxy: &Proxy) -> Asker {
+    Asker::connect(&proxy.address().to_string()).await
+}
+
+fn increment(db: &str) -> Document {
+    doc! {"update": "c", "updates": [{"q": {"_id": 1}, "u": {"$inc": {"v": 1}}, "upsert": true}], "$db": db}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_a_link_breaks_a_write_takes_effect_once_and_a_read_is_answered() {
+    let proxy = in_process(|config| config.batch.enabled = false).await;
+    let db = shared::database("breaks");
+    let mut client = client(&proxy).await;
+    let mut wanted = 0;
+    for act in [
+        Act::DropBeforeSending,
+        Act::CutRequest,
+        Act::DropReply,
+        Act::CutReply,
+    ] {
+        faults(&proxy).arm(Rule::times(1, act, |p| p.command.name() == "update"));
+        let reply = client.ask(&increment(&db)).await;
+        assert!(is_ok(&reply), "{act:?}: {reply}");
+        wanted += 1;
+        faults(&proxy).arm(Rule::times(1, act, |p| p.command.name() == "find"));
+        let found = client.ask(&doc! {"find": "c", "$db": &db}).await;
+        let batch = found
+            .get_document("cursor")
+            .unwrap()
+            .get_array("firstBatch")
+            .unwrap();
+        let value = batch[0].as_document().unwrap().get_i32("v").ok();
+        assert_eq!(value, Some(wanted), "{act:?}");
+    }
+    assert_eq!(proxy.shared().pipeline.fences().quarantined(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_breaker_opens_after_failures_in_a_row_and_closes_after_a_probe() {
+    let proxy = in_process(|config| {
+        config.upstream.breaker_failures = 3;
+        config.retry.enabled = false;
+        config.batch.enabled = false;
+    })
+    .await;
+    let mut client = client(&proxy).await;
+    let find = doc! {"find": "c", "$db": shared::database("breaker")};
+    faults(&proxy).arm(Rule::times(3, Act::DropReply, |p| {
+        p.command.name() == "find"
+    }));
+    for _ in 0..3 {
+        assert!(!is_ok(&client.ask(&find).await));
+    }
+    let breaker = || proxy.shared().upstream.servers()[0].breaker.as_str();
+    assert_eq!(breaker(), "open");
+    let before = faults(&proxy).exchanges();
+    let began = Instant::now();
+    assert!(is_ok(&client.ask(&find).await), "it waits for the probe");
+    assert!(began.elapsed() > Duration::from_millis(200));
+    assert_eq!(faults(&proxy).exchanges(), before + 1);
+    assert_eq!(breaker(), "closed");
+}
+
+/// A namespace ten times slower and worse, whose clients are many: its requests fail now and then,
+/// and nothing of it may reach the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_namespace_neither_multiplies_its_load_nor_holds_up_others() {
+    let proxy = in_process(|config| {
+        config.upstream.max_links = 8;
+        config.batch.enabled = false;
+        config.retry.budget = 10;
+    })
+    .await;
+    let db = shared::database("slow");
+    faults(&proxy).arm(Rule::every(Act::Delay(Duration::from_millis(100)), |p| {
+        p.command.collection() == Some("slow")
+    }));
+    // Every second exchange with another collection loses its link.
+    let turn = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    faults(&proxy).arm(Rule::every(Act::DropReply, move |p| {
+        p.command.collection() == Some("broken")
+            && turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2 == 0
+    }));
+    let address = proxy.address().to_string();
+    let crowd: Vec<_> = (0..32)
+        .map(|_| {
+            let (address, db) = (address.clone(), db.clone());
+            tokio::spawn(async move {
+                let mut client = Asker::connect(&address).await;
+                for _ in 0..10 {
+                    assert!(is_ok(&client.ask(&doc! {"find": "slow", "$db": &db}).await));
+                }
+            })
+        })
+        .collect();
+    wait::until("the slow namespace has its share", || {
+        proxy.shared().upstream.admission().queued > 0
+    });
+    let mut client = client(&proxy).await;
+    let (mut slowest, mut asked) = (Duration::ZERO, 0);
+    while proxy.shared().upstream.admission().queued > 0 && asked < 100 {
+        let began = Instant::now();
+        assert!(is_ok(
+            &client.ask(&doc! {"find": "quick", "$db": &db}).await
+        ));
+        slowest = slowest.max(began.elapsed());
+        asked += 1;
+    }
+    assert!(asked > 5, "asked {asked}");
+    // In the queue of the slow namespace it would have been 400 ms at the least.
+    assert!(slowest < Duration::from_millis(300), "{slowest:?}");
+    for one in crowd {
+        one.await.unwrap();
+    }
+    faults(&proxy).clear();
+    let before = faults(&proxy).exchanges();
+    faults(&proxy).arm(Rule::every(Act::DropReply, |p| {
+        p.command.collection() == Some("broken")
+    }));
+    let sent = 100;
+    for n in 0..sent {
+        client
+            .ask(&doc! {"find": "broken", "filter": {"n": n}, "$db": &db})
+            .await;
+        client.ask(&doc! {"find": "quick", "$db": &db}).await;
+    }
+    let upstream = faults(&proxy).exchanges() - before;
+    let share = upstream as f64 / f64::from(2 * sent);
+    assert!(
+        share <= 1.2,
+        "{upstream} exchanges for {} requests",
+        2 * sent
+    );
+}
