@@ -85,10 +85,7 @@ impl Request {
         let bytes = build::op_msg(self.frame.header().request_id, 0, 0, body);
         let frame = Frame { bytes };
         let msg = OpMsg::parse(&frame).ok()?;
-        Some(Request {
-            address: self.address,
-            ..Request::new(frame, msg, Arc::clone(&self.principal))
-        })
+        Some(Request::new(frame, msg, Arc::clone(&self.principal)))
     }
 
     /// The same request as another message, which arrived when this one did.
