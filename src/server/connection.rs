@@ -71,7 +71,6 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
         .local_addr()
         .map(|a| a.to_string())
         .unwrap_or_default();
-    let peer = socket.peer_addr().ok().map(|a| a.ip());
     let sock = match &shared.tls {
         None => Sock::Plain(socket),
         Some(acceptor) => match timeout(TLS_HANDSHAKE, acceptor.accept(socket)).await {
@@ -90,7 +89,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
         sock,
         id,
         local,
-        peer,
+        peer: peer.map(|address| address.ip()),
         principal: NO_PRINCIPAL.clone(),
         seat,
         auth: None,

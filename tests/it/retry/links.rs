@@ -1,6 +1,5 @@
 //! Links that break, at every moment of an exchange, and a server that is slow.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bson::{Document, doc};
@@ -92,8 +91,8 @@ async fn a_breaker_opens_after_failures_in_a_row_and_closes_after_a_probe() {
     assert_eq!(breaker(), "closed");
 }
 
-/// A namespace ten times slower and worse, whose clients are many: its requests fail now and then,
-/// and nothing of it may reach the others.
+/// A namespace that has become slow holds its share of the links only; one whose every request fails
+/// costs the upstream what the budget allows.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_namespace_neither_multiplies_its_load_nor_holds_up_others() {
     let proxy = in_process(|config| {
@@ -105,12 +104,6 @@ async fn a_slow_namespace_neither_multiplies_its_load_nor_holds_up_others() {
     let db = shared::database("slow");
     faults(&proxy).arm(Rule::every(Act::Delay(Duration::from_millis(100)), |p| {
         p.command.collection() == Some("slow")
-    }));
-    // Every second exchange with another collection loses its link.
-    let turn = Arc::new(std::sync::atomic::AtomicU64::new(0));
-    faults(&proxy).arm(Rule::every(Act::DropReply, move |p| {
-        p.command.collection() == Some("broken")
-            && turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2 == 0
     }));
     let address = proxy.address().to_string();
     let crowd: Vec<_> = (0..32)
