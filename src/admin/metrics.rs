@@ -272,8 +272,17 @@ fn batch(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fm
         return Ok(());
     };
     let stats = batch.stats();
-    let help = "Inserts that could be batched, or were looked at for it.";
-    counter(out, "batch_client_writes", help, stats.client_writes())?;
+    let help = "Writes that could be batched, or were looked at for it, by kind.";
+    let mut family =
+        out.encode_descriptor("batch_client_writes", help, None, MetricType::Counter)?;
+    for (kind, came, _) in stats.by_kind() {
+        ConstCounter::new(came).encode(family.encode_family(&[("kind", kind.as_str())])?)?;
+    }
+    let help = "Of them, those that went together with others.";
+    let mut family = out.encode_descriptor("batch_batched", help, None, MetricType::Counter)?;
+    for (kind, _, batched) in stats.by_kind() {
+        ConstCounter::new(batched).encode(family.encode_family(&[("kind", kind.as_str())])?)?;
+    }
     let help = "Commands sent for them.";
     counter(
         out,
@@ -318,7 +327,7 @@ fn batch(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fm
             ConstGauge::new(value).encode(family.encode_family(&[("quantile", quantile)])?)?;
         }
     }
-    let help = "Inserts sent by themselves, by reason.";
+    let help = "Writes sent by themselves, by reason.";
     let mut family = out.encode_descriptor("batch_sent_alone", help, None, MetricType::Counter)?;
     for (why, n) in stats.sent_alone() {
         ConstCounter::new(n).encode(family.encode_family(&[("reason", why.as_str())])?)?;

@@ -117,6 +117,13 @@ fn batch(shared: &Shared) -> Value {
         .sent_alone()
         .map(|(why, n)| (why.as_str().to_owned(), json!(n)))
         .collect();
+    let kinds: Map<String, Value> = stats
+        .by_kind()
+        .map(|(kind, came, batched)| {
+            let counts = json!({ "client_writes": came, "batched": batched });
+            (kind.as_str().to_owned(), counts)
+        })
+        .collect();
     let (sizes, waits) = (stats.sizes(), stats.waits_us());
     json!({
         "enabled": true,
@@ -126,6 +133,7 @@ fn batch(shared: &Shared) -> Value {
         "wait_us": { "p50": waits.p50, "p95": waits.p95, "p99": waits.p99, "max": waits.max },
         "waiting": batch.waiting(),
         "groups": batch.groups(),
+        "kinds": kinds,
         "sent_alone": alone,
         "batches_resent": stats.batches_resent(),
         "sent_one_by_one": stats.sent_one_by_one(),

@@ -1,4 +1,4 @@
-//! `[batch]`: inserts of several clients sent in one command.
+//! `[batch]`: writes of several clients sent in one command.
 
 use std::time::Duration;
 
@@ -12,6 +12,10 @@ use super::value::{self, ByteSize, NamespacePattern};
 pub struct Batch {
     /// Whether writes are batched at all.
     pub enabled: bool,
+    /// Which commands are batched.
+    pub kinds: Vec<WriteKind>,
+    /// Which updates and deletes are batched though their client may send them again.
+    pub retryable_updates: RetryableUpdates,
     /// Most documents in one batch.
     pub max_documents: usize,
     /// Most bytes of documents in one batch.
@@ -28,10 +32,51 @@ pub struct Batch {
     pub bypass_namespaces: Vec<NamespacePattern>,
 }
 
+/// A command whose writes can be merged with others of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WriteKind {
+    /// `insert`
+    Insert,
+    /// `update`
+    Update,
+    /// `delete`
+    Delete,
+}
+
+impl WriteKind {
+    /// All of them.
+    pub const ALL: [WriteKind; 3] = [WriteKind::Insert, WriteKind::Update, WriteKind::Delete];
+
+    /// The command's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            WriteKind::Insert => "insert",
+            WriteKind::Update => "update",
+            WriteKind::Delete => "delete",
+        }
+    }
+}
+
+/// Which updates and deletes with a `txnNumber` are batched. If this process dies while one is
+/// under way, its client sends it again to another one, which can't know of the first try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RetryableUpdates {
+    /// None.
+    Never,
+    /// Those that leave the document as it is when they are applied a second time.
+    Idempotent,
+    /// All: then a `$inc` may be applied twice.
+    Always,
+}
+
 impl Default for Batch {
     fn default() -> Self {
         Self {
             enabled: true,
+            kinds: WriteKind::ALL.to_vec(),
+            retryable_updates: RetryableUpdates::Idempotent,
             max_documents: 1000,
             max_size: ByteSize(4 << 20),
             linger: Duration::ZERO,

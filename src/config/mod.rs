@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 pub use admin::Admin;
 pub use admission::Admission;
 pub use advice::Advice;
-pub use batch::Batch;
+pub use batch::{Batch, RetryableUpdates, WriteKind};
 pub use cache::{Cache, ExternalWrites};
 pub use cache_rule::{CacheRule, CachedCommand};
 pub use console::Console;
@@ -53,7 +53,7 @@ pub struct Config {
     pub upstream: Upstream,
     /// `[cache]`: replies of reads kept in memory.
     pub cache: Cache,
-    /// `[batch]`: inserts of several clients sent in one command.
+    /// `[batch]`: writes of several clients sent in one command.
     pub batch: Batch,
     /// `[profile]`: statistics by shape, and the slow log.
     pub profile: Profile,

@@ -17,6 +17,8 @@ use crate::wire::doc;
 pub(super) struct Abilities {
     /// A replica set: a batch under a session of its own can be sent again.
     pub retryable: bool,
+    /// It has `bulkWrite`, which answers for each operation.
+    pub bulk: bool,
     /// `maxWriteBatchSize`.
     pub max_documents: usize,
     /// `maxMessageSizeBytes`, less what the command itself may take.
@@ -28,6 +30,8 @@ pub(super) struct Abilities {
 pub(super) struct Facts {
     known: ArcSwapOption<Known>,
     asking: AtomicBool,
+    /// Its `bulkWrite` doesn't take numbers of statements, so it can't be sent again.
+    unnumbered: AtomicBool,
 }
 
 struct Known {
@@ -57,6 +61,18 @@ impl Facts {
     /// The upstream has shown that it isn't what it was.
     pub fn forget(&self) {
         self.known.store(None);
+        self.unnumbered.store(false, Ordering::Relaxed);
+    }
+
+    /// The upstream has refused numbers of statements in a `bulkWrite`.
+    pub fn note_unnumbered(&self) {
+        self.unnumbered.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a `bulkWrite` may be a retryable write. (SecantusDB 0.7 takes a `txnNumber` with it
+    /// and doesn't heed it. It doesn't know `stmtIds`, and by that it is told.)
+    pub fn is_bulk_numbered(&self) -> bool {
+        !self.unnumbered.load(Ordering::Relaxed)
     }
 
     fn ask(self: &Arc<Self>, request: &Request, next: Next<'_>) {
@@ -96,6 +112,7 @@ fn read(hello: &[u8]) -> Option<Abilities> {
     let sessions = get("logicalSessionTimeoutMinutes").is_some_and(|e| !e.is_null());
     Some(Abilities {
         retryable: get("setName").is_some() && sessions,
+        bulk: number("maxWireVersion")? >= BULK_WRITE,
         max_documents: number("maxWriteBatchSize")?,
         max_size: number("maxMessageSizeBytes")?.saturating_sub(COMMAND),
     })
@@ -105,5 +122,7 @@ fn read(hello: &[u8]) -> Option<Abilities> {
 const LIFETIME: Duration = Duration::from_secs(10);
 /// Wire version of MongoDB 4.4, the oldest whose replies drivers of today accept.
 const OLDEST: usize = 9;
+/// Wire version of MongoDB 8.0.
+const BULK_WRITE: usize = 25;
 /// What the server allows a command besides its documents.
 const COMMAND: usize = 16 * 1024;

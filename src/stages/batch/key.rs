@@ -1,33 +1,43 @@
-//! Which inserts may share a batch, and with whom.
+//! Which writes may share a batch, and with whom.
 //!
-//! An insert is looked at field by field: what isn't known, or isn't of the type that every driver
+//! A command is looked at field by field: what isn't known, or isn't of the type that every driver
 //! sends, makes it go alone, so that the server judges it. What may differ between the commands of
 //! one batch is left out of the key (documents, session, cluster time); everything else is in it
 //! byte for byte.
+//!
+//! Absent on purpose: ordered inserts of several documents. What a client's second document does
+//! depends on its first one's fate, and no command stops for one client and goes on for the next.
 
 use bytes::Bytes;
 
+use super::statement::Single;
 use super::stats::Alone;
-use crate::command::Command;
+use crate::command::{Command, ValueKey};
+use crate::config::{RetryableUpdates, WriteKind};
 use crate::pipeline::Request;
 use crate::wire::doc::{self, Element, kind};
 use crate::wire::op_msg::{CHECKSUM_PRESENT, OpMsg};
 
-/// An insert that may be merged with others of the same `key`.
+/// A write that may be merged with others of the same `key`.
 #[derive(Debug)]
-pub(super) struct Insert {
-    /// Principal, namespace and the fields that all commands of a batch have in common.
+pub(super) struct Write {
+    pub kind: WriteKind,
+    /// Kind, principal, namespace and the fields that all commands of a batch have in common.
     pub key: Box<[u8]>,
     /// Where those fields begin in the key, as raw elements.
     carried: usize,
-    /// Whole documents, one after the other.
+    /// Whole documents (of an update or delete: its statement), one after the other.
     pub documents: Bytes,
     /// How many there are; at least one.
     pub count: usize,
+    /// The document that an update or delete selects.
+    pub selects: Option<ValueKey>,
+    /// Whether its client may send it again to somebody who doesn't know of the first try.
+    pub survives_restart: bool,
     /// `$clusterTime`: its time, and the raw element.
     pub cluster_time: Option<(u64, Bytes)>,
     /// Set for a retryable write.
-    pub write: Option<WriteId>,
+    pub id: Option<WriteId>,
 }
 
 /// A retryable write, as its client names it.
@@ -41,10 +51,20 @@ pub(super) struct WriteId {
     pub number: i64,
 }
 
-impl Insert {
-    /// Reads an insert, or says why it must go alone. The answer depends on the command only, so
+/// What the config says of which writes are merged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// Most documents of one client that still gain from company.
+    pub max_documents: usize,
+    /// And bytes of them.
+    pub max_size: usize,
+    pub retryable_updates: RetryableUpdates,
+}
+
+impl Write {
+    /// Reads a write, or says why it must go alone. The answer depends on the command only, so
     /// that a client's retry of it gets the same.
-    pub fn read(request: &Request, max_size: usize) -> Result<Insert, Alone> {
+    pub fn read(kind: WriteKind, request: &Request, wanted: &Wanted) -> Result<Write, Alone> {
         let (command, msg) = (&request.command, &request.msg);
         if command.in_transaction {
             return Err(Alone::Transaction);
@@ -52,7 +72,7 @@ impl Insert {
         if msg.flags & !CHECKSUM_PRESENT != 0 || msg.unknown.is_some() || command.unacknowledged {
             return Err(Alone::Fields);
         }
-        let fields = Fields::read(command).ok_or(Alone::Fields)?;
+        let fields = Fields::read(kind, command).ok_or(Alone::Fields)?;
         let (db, collection) = (command.db(), command.collection().unwrap_or_default());
         let special = matches!(db, "" | "admin" | "config" | "local");
         if special || collection.is_empty() || collection.starts_with("system.") {
@@ -61,40 +81,41 @@ impl Insert {
         if command.max_time_ms.is_some_and(|ms| ms > 0) {
             return Err(Alone::MaxTime);
         }
-        let (documents, count) = documents(&fields, msg, max_size)?;
-        if count > 1 && fields.ordered {
-            return Err(Alone::Ordered);
+        let (documents, count) = documents(kind, &fields, msg, wanted.max_size)?;
+        if count > wanted.max_documents {
+            return Err(Alone::Large);
         }
-        let write = match (fields.session, fields.number) {
-            (Some(session), Some(number)) => Some(WriteId {
-                principal: request.principal.id,
-                session,
-                number,
-            }),
-            (_, None) => None,
-            (None, Some(_)) => return Err(Alone::Fields),
+        let id = fields.id(request.principal.id)?;
+        let (selects, survives_restart) = match kind {
+            WriteKind::Insert => {
+                may_insert(&fields, &documents, count, id.is_some())?;
+                (None, true)
+            }
+            _ if count > 1 => return Err(Alone::Several),
+            WriteKind::Update | WriteKind::Delete => {
+                let single = Single::read(kind, &documents)?;
+                let allowed = match wanted.retryable_updates {
+                    RetryableUpdates::Never => false,
+                    RetryableUpdates::Idempotent => single.is_idempotent,
+                    RetryableUpdates::Always => true,
+                };
+                if id.is_some() && !allowed {
+                    return Err(Alone::Retryable);
+                }
+                (Some(single.document), single.is_idempotent)
+            }
         };
-        let has_id = |d: Result<&[u8], _>| d.is_ok_and(|d| doc::find(d, "_id").is_some());
-        if write.is_some() && !doc::documents(&documents).all(has_id) {
-            // Should the proxy die, the client's retry must not insert it a second time.
-            return Err(Alone::NoId);
-        }
-        let mut key = request.principal.id.to_le_bytes().to_vec();
-        for name in [db, collection] {
-            key.extend_from_slice(name.as_bytes());
-            key.push(0);
-        }
-        let carried = key.len();
-        for element in &fields.carried {
-            key.extend_from_slice(element);
-        }
-        Ok(Insert {
-            key: key.into(),
+        let (key, carried) = key(kind, request, &fields);
+        Ok(Write {
+            kind,
+            key,
             carried,
             documents,
             count,
+            selects,
+            survives_restart,
             cluster_time: fields.cluster_time,
-            write,
+            id,
         })
     }
 
@@ -102,6 +123,40 @@ impl Insert {
     pub fn carried(&self) -> &[u8] {
         self.key.get(self.carried..).unwrap_or_default()
     }
+}
+
+fn may_insert(
+    fields: &Fields<'_>,
+    documents: &[u8],
+    count: usize,
+    is_retryable: bool,
+) -> Result<(), Alone> {
+    if count > 1 && fields.ordered {
+        return Err(Alone::Ordered);
+    }
+    let has_id = |d: Result<&[u8], _>| d.is_ok_and(|d| doc::find(d, "_id").is_some());
+    if is_retryable && !doc::documents(documents).all(has_id) {
+        // Should the proxy die, the client's retry must not insert it a second time.
+        return Err(Alone::NoId);
+    }
+    Ok(())
+}
+
+/// The key, and where in it the carried fields begin.
+fn key(kind: WriteKind, request: &Request, fields: &Fields<'_>) -> (Box<[u8]>, usize) {
+    let command = &request.command;
+    let mut key = Vec::with_capacity(128);
+    key.push(kind as u8);
+    key.extend_from_slice(&request.principal.id.to_le_bytes());
+    for name in [command.db(), command.collection().unwrap_or_default()] {
+        key.extend_from_slice(name.as_bytes());
+        key.push(0);
+    }
+    let carried = key.len();
+    for element in &fields.carried {
+        key.extend_from_slice(element);
+    }
+    (key.into(), carried)
 }
 
 /// The command's fields, none of them twice.
@@ -116,7 +171,7 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn read(command: &'a Command) -> Option<Fields<'a>> {
+    fn read(kind: WriteKind, command: &'a Command) -> Option<Fields<'a>> {
         let mut fields = Fields {
             ordered: true,
             ..Fields::default()
@@ -128,15 +183,16 @@ impl<'a> Fields<'a> {
                 return None;
             }
             seen.push(element.key);
-            fields.note(&element, command)?;
+            fields.note(kind, &element, command)?;
         }
         Some(fields)
     }
 
-    fn note(&mut self, element: &Element<'a>, command: &Command) -> Option<()> {
+    fn note(&mut self, write: WriteKind, element: &Element<'a>, command: &Command) -> Option<()> {
         match element.key {
-            "insert" | "$db" => element.as_str().map(drop),
-            "documents" => {
+            "$db" => element.as_str().map(drop),
+            name if name == write.as_str() => element.as_str().map(drop),
+            name if name == list(write) => {
                 self.documents = Some(element.as_array()?);
                 Some(())
             }
@@ -158,7 +214,10 @@ impl<'a> Fields<'a> {
                 Some(())
             }
             "maxTimeMS" => element.as_i64().filter(|&ms| ms >= 0).map(drop),
+            "let" if write == WriteKind::Insert => None,
+            "bypassDocumentValidation" if write == WriteKind::Delete => None,
             "writeConcern"
+            | "let"
             | "bypassDocumentValidation"
             | "$readPreference"
             | "apiVersion"
@@ -168,6 +227,27 @@ impl<'a> Fields<'a> {
             }
             _ => None,
         }
+    }
+
+    fn id(&self, principal: u64) -> Result<Option<WriteId>, Alone> {
+        match (self.session, self.number) {
+            (Some(session), Some(number)) => Ok(Some(WriteId {
+                principal,
+                session,
+                number,
+            })),
+            (_, None) => Ok(None),
+            (None, Some(_)) => Err(Alone::Fields),
+        }
+    }
+}
+
+/// The field that holds a command's documents or statements.
+pub(super) fn list(kind: WriteKind) -> &'static str {
+    match kind {
+        WriteKind::Insert => "documents",
+        WriteKind::Update => "updates",
+        WriteKind::Delete => "deletes",
     }
 }
 
@@ -183,9 +263,14 @@ fn session(lsid: &[u8]) -> Option<[u8; 16]> {
 }
 
 /// The documents one after the other, wherever in the message they are.
-fn documents(fields: &Fields<'_>, msg: &OpMsg, max_size: usize) -> Result<(Bytes, usize), Alone> {
+fn documents(
+    kind: WriteKind,
+    fields: &Fields<'_>,
+    msg: &OpMsg,
+    max_size: usize,
+) -> Result<(Bytes, usize), Alone> {
     let (documents, count) = match (fields.documents, msg.sequences.as_slice()) {
-        (None, [only]) if only.identifier == "documents" => {
+        (None, [only]) if only.identifier == list(kind) => {
             (only.documents.clone(), only.iter().count())
         }
         (Some(array), []) => {

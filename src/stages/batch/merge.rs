@@ -2,28 +2,43 @@
 
 use bytes::Bytes;
 
-use super::key::Insert;
+use super::key::{self, Write};
 use super::queue::Member;
 use super::sessions::Session;
+use super::statement;
 use crate::pipeline::Request;
 use crate::wire::build::{self, DocBuf};
 use crate::wire::doc;
 use crate::wire::frame::Frame;
 use crate::wire::op_msg::{CHECKSUM_PRESENT, OpMsg};
 
-/// Several clients' inserts as one. `session`: what makes sending it again exact. `limit`: its
+/// How a batch is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// One command of the kind that the clients sent.
+    Plain,
+    /// A `bulkWrite`, which answers for each operation.
+    Bulk,
+}
+
+/// Several clients' writes as one. `session`: what makes sending it again exact. `limit`: its
 /// `maxTimeMS`. `None` never happens: the first member's parts have been parsed before.
-pub(super) fn merged(
-    members: &[Member],
+pub(super) fn merged<'a>(
+    members: impl Iterator<Item = &'a Member> + Clone,
+    form: Form,
     session: Option<&Session>,
     limit: Option<u64>,
 ) -> Option<Request> {
-    let first = members.first()?;
+    let first = members.clone().next()?;
     let command = first.request()?.command;
+    let kind = first.write.kind;
     let mut body = DocBuf::with_capacity(512);
-    body.append_str("insert", command.collection()?);
+    match form {
+        Form::Plain => body.append_str(kind.as_str(), command.collection()?),
+        Form::Bulk => body.append_i32("bulkWrite", 1),
+    };
     body.append_bool("ordered", false);
-    body.append_raw(first.insert.carried());
+    body.append_raw(first.write.carried());
     if let Some(session) = session {
         session.append(&mut body);
     }
@@ -32,29 +47,80 @@ pub(super) fn merged(
     }
     // The server's clock must pass whatever any of the clients has seen.
     let times = members
-        .iter()
-        .filter_map(|m| m.insert.cluster_time.as_ref());
+        .clone()
+        .filter_map(|m| m.write.cluster_time.as_ref());
     if let Some((_, raw)) = times.max_by_key(|(at, _)| *at) {
         body.append_raw(raw);
     }
-    body.append_str("$db", command.db());
-    let size = members.iter().map(|m| m.insert.documents.len()).sum();
+    if form == Form::Bulk {
+        body.append_bool("errorsOnly", false);
+        if session.is_some() {
+            // They are what they would be without being said; but whoever doesn't know of them
+            // refuses the command, instead of running it twice.
+            append_ids(&mut body, 0, members.clone().count());
+        }
+    }
+    body.append_str(
+        "$db",
+        if form == Form::Bulk {
+            "admin"
+        } else {
+            command.db()
+        },
+    );
+    let size = members.clone().map(|m| m.write.documents.len() + 64).sum();
     let mut documents = Vec::with_capacity(size);
     for member in members {
-        documents.extend_from_slice(&member.insert.documents);
+        match form {
+            Form::Plain => documents.extend_from_slice(&member.write.documents),
+            Form::Bulk => {
+                documents.extend(statement::operation(kind, &member.write.documents));
+            }
+        }
     }
-    let sequences: [(&str, &[u8]); 1] = [("documents", &documents)];
+    let mut namespace = DocBuf::new();
+    namespace.append_str("ns", &format!("{}.{}", command.db(), command.collection()?));
+    let namespace = namespace.finish();
+    let sequences: &[(&str, &[u8])] = match form {
+        Form::Plain => &[(key::list(kind), &documents)],
+        Form::Bulk => &[("ops", &documents), ("nsInfo", &namespace)],
+    };
     request(
         first,
-        build::op_msg_with_sequences(1, 0, 0, &body.finish(), &sequences),
+        build::op_msg_with_sequences(1, 0, 0, &body.finish(), sequences),
     )
 }
 
-/// One client's insert by itself, but as part of a batch that was sent before: its documents are
+/// What a `bulkWrite` has to say still.
+pub(super) fn more_results(
+    like: &Member,
+    cursor: i64,
+    collection: &str,
+    session: Option<&Session>,
+) -> Option<Request> {
+    let mut body = DocBuf::with_capacity(256);
+    body.append_i64("getMore", cursor);
+    body.append_str("collection", collection);
+    if let Some(session) = session {
+        session.append_id(&mut body);
+    }
+    body.append_str("$db", "admin");
+    request(like, build::op_msg(1, 0, 0, &body.finish()))
+}
+
+fn append_ids(body: &mut DocBuf, first: usize, count: usize) {
+    body.append_array("stmtIds", |ids| {
+        for id in first..first + count {
+            ids.push_i32(id as i32);
+        }
+    });
+}
+
+/// One client's write by itself, but as part of a batch that was sent before: its documents are
 /// statements `first..` of it, and the server runs those only that it hasn't run.
 pub(super) fn statement(
     original: &Request,
-    insert: &Insert,
+    write: &Write,
     session: &Session,
     first: usize,
     limit: Option<u64>,
@@ -67,11 +133,7 @@ pub(super) fn statement(
         }
     }
     session.append(&mut body);
-    body.append_array("stmtIds", |ids| {
-        for id in first..first + insert.count {
-            ids.push_i32(id as i32);
-        }
-    });
+    append_ids(&mut body, first, write.count);
     if let Some(limit) = limit {
         body.append_i64("maxTimeMS", limit as i64);
     }

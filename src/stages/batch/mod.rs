@@ -1,24 +1,34 @@
-//! Inserts of several clients sent as one (DESIGN §5).
+//! Writes of several clients sent as one (DESIGN §5).
 //!
 //! Group commit: the first write of a group leaves at once, as the bytes that came; those that come
 //! while it is under way queue, and leave together when it returns. Nobody waits for a timer, and a
 //! lone client pays nothing. Every client gets a reply of its own, cut out of the server's
-//! (`split`), after the server has acknowledged the batch at that client's write concern, which
+//! (`split`, `tally`), after the server has acknowledged the batch at that client's write concern, which
 //! all of a group share (`key`).
 //!
 //! Invariants:
 //! - A write is sent once under one pair of numbers: its client's own if it goes alone, the batch's
 //!   if not. The `journal` knows which before anything is sent, and a retry is handled
 //!   accordingly; it is never sent under the other pair.
-//! - A batch runs in a task of its own (`commit`). Whoever waits for it may be dropped.
+//! - A batch runs in a task of its own (`commit`, `batch`). Whoever waits for it may be dropped.
 //! - Batching may fail; a write may not fail because of it. Whatever can't be batched, or has waited
 //!   for `max_wait`, goes alone.
 //! - Fences aren't this stage's business: each client's own stands around its request, from before
 //!   it queues until its part of the reply is there.
 //!
-//! Absent on purpose: updates and deletes (their replies can't be told apart before `bulkWrite`),
-//! ordered inserts of several documents, writes with `maxTimeMS`, transactions, mongos.
+//! Updates and deletes are merged if each is of one document by its `_id` (`statement`): as a
+//! `bulkWrite` where the server has it, and on older replica sets as one `update` or `delete`,
+//! whose totals are told apart as `tally` explains.
+//!
+//! Absent on purpose: ordered inserts of several documents, updates and deletes by other fields
+//! or of several documents, findAndModify, writes with `maxTimeMS` (they share a time limit of the
+//! batch's own), transactions, standalones before 8.0 but for inserts, mongos (untried).
 
+#[allow(
+    clippy::module_inception,
+    reason = "a batch is one, and the stage is called so"
+)]
+mod batch;
 mod commit;
 mod facts;
 mod journal;
@@ -26,8 +36,11 @@ mod key;
 mod merge;
 mod queue;
 mod sessions;
+mod settle;
 mod split;
+mod statement;
 mod stats;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -39,12 +52,12 @@ use tokio::time::{Instant, timeout_at};
 use self::commit::Turn;
 use self::facts::Facts;
 use self::journal::{Doubt, Found, Journal, State};
-use self::key::{Insert, WriteId};
+use self::key::{Wanted, Write, WriteId};
 use self::queue::{Entered, Groups, Member, Ticket, Told};
 use self::sessions::Sessions;
 pub use self::stats::{Alone, BatchStats, Quantiles};
 use crate::command::{ErrorReply, Kind, ReplyView, labels};
-use crate::config;
+use crate::config::{self, WriteKind};
 use crate::pipeline::{BoxFuture, Decision, Failure, Fences, Next, Outcome, Reply, Request, Stage};
 
 /// The write-batching stage.
@@ -60,6 +73,8 @@ struct Shared {
     facts: Arc<Facts>,
     fences: Arc<Fences>,
     stats: BatchStats,
+    kinds: Vec<WriteKind>,
+    wanted: Wanted,
     max_documents: usize,
     max_size: usize,
     max_wait: Duration,
@@ -77,6 +92,12 @@ impl Batch {
             facts: Arc::default(),
             fences,
             stats: BatchStats::default(),
+            kinds: config.kinds.clone(),
+            wanted: Wanted {
+                max_documents: config.max_documents.min(MOST_OF_ONE),
+                max_size: config.max_size.as_usize(),
+                retryable_updates: config.retryable_updates,
+            },
             max_documents: config.max_documents,
             max_size: config.max_size.as_usize(),
             max_wait: config.max_wait,
@@ -115,57 +136,74 @@ impl Stage for Batch {
     }
 
     fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
-        if request.command.kind != Kind::Insert {
+        let kind = match request.command.kind {
+            Kind::Insert => WriteKind::Insert,
+            Kind::Update => WriteKind::Update,
+            Kind::Delete => WriteKind::Delete,
+            _ => return next.run(request),
+        };
+        if !self.shared.kinds.contains(&kind) {
             return next.run(request);
         }
-        Box::pin(self.shared.insert(request, next))
+        Box::pin(self.shared.write(kind, request, next))
     }
 }
 
 impl Shared {
-    async fn insert(self: &Arc<Self>, request: &mut Request, next: Next<'_>) -> Outcome {
-        self.stats.client_write();
-        let insert = match self.eligible(request) {
-            Ok(insert) => insert,
+    async fn write(
+        self: &Arc<Self>,
+        kind: WriteKind,
+        request: &mut Request,
+        next: Next<'_>,
+    ) -> Outcome {
+        self.stats.client_write(kind);
+        let write = match self.eligible(kind, request) {
+            Ok(write) => write,
             Err(why) => return self.alone(why, request, next).await,
         };
         let ticket = Arc::new(Ticket::default());
-        if let Some(write) = &insert.write {
-            match self.journal.open(write, &ticket) {
+        if let Some(id) = &write.id {
+            match self.journal.open(id, &ticket) {
                 Found::New => {}
-                Found::Known(state) => return self.again(state, &insert, request, next).await,
-                Found::Outdated(newer) => return Ok(too_old(request, write.number, newer)),
+                Found::Known(state) => return self.again(state, &write, request, next).await,
+                Found::Outdated(newer) => return Ok(too_old(request, id.number, newer)),
             }
         }
-        if let Err(why) = self.may_queue(&insert, request, next) {
-            self.goes_alone(insert.write.as_ref(), &ticket);
+        if let Err(why) = self.may_queue(&write, request, next) {
+            self.goes_alone(write.id.as_ref(), &ticket);
             return self.alone(why, request, next).await;
         }
-        self.commit(insert, ticket, request, next).await
+        self.commit(write, ticket, request, next).await
     }
 
     /// Whether the write may be batched at all. Says the same of its retry.
-    fn eligible(&self, request: &Request) -> Result<Insert, Alone> {
-        let insert = Insert::read(request, self.max_size)?;
+    fn eligible(&self, kind: WriteKind, request: &Request) -> Result<Write, Alone> {
+        let write = Write::read(kind, request, &self.wanted)?;
         let db = request.command.db();
         let collection = request.command.collection().unwrap_or_default();
         let mut patterns = self.bypass_namespaces.iter();
         if patterns.any(|p| p.matches(db, collection)) {
             return Err(Alone::Namespace);
         }
-        if insert.count > self.max_documents {
-            return Err(Alone::Large);
-        }
-        Ok(insert)
+        Ok(write)
     }
 
     /// Whether it may be batched just now.
-    fn may_queue(&self, insert: &Insert, request: &Request, next: Next<'_>) -> Result<(), Alone> {
+    fn may_queue(&self, write: &Write, request: &Request, next: Next<'_>) -> Result<(), Alone> {
         let abilities = self.facts.get(request, next).ok_or(Alone::Upstream)?;
-        if insert.write.is_some() && !abilities.retryable {
+        if write.id.is_some() && !abilities.retryable {
             return Err(Alone::Upstream);
         }
-        if insert.count > abilities.max_documents || insert.documents.len() > abilities.max_size {
+        if write.kind != WriteKind::Insert {
+            if !abilities.bulk && !abilities.retryable {
+                return Err(Alone::Upstream);
+            }
+            let is_numbered = !abilities.bulk || self.facts.is_bulk_numbered();
+            if write.id.is_some() && !write.survives_restart && !is_numbered {
+                return Err(Alone::Retryable);
+            }
+        }
+        if write.count > abilities.max_documents || write.documents.len() > abilities.max_size {
             return Err(Alone::Large);
         }
         let collection = request.command.collection().unwrap_or_default();
@@ -176,9 +214,14 @@ impl Shared {
     }
 
     /// A write that is in no batch, and won't be: so are its retries.
-    fn goes_alone(&self, write: Option<&WriteId>, ticket: &Ticket) {
-        self.journal.set(write, State::Alone);
+    fn goes_alone(&self, id: Option<&WriteId>, ticket: &Ticket) {
+        self.journal.set(id, State::Alone);
         ticket.tell(Told::Alone);
+    }
+
+    /// Nothing was executed: the client's own task sends it.
+    fn send_away(&self, member: Member) {
+        self.goes_alone(member.write.id.as_ref(), &member.ticket);
     }
 
     async fn alone(&self, why: Alone, request: &mut Request, next: Next<'_>) -> Outcome {
@@ -189,14 +232,14 @@ impl Shared {
     /// Leaves at once, or queues.
     async fn commit(
         self: &Arc<Self>,
-        insert: Insert,
+        write: Write,
         ticket: Arc<Ticket>,
         request: &mut Request,
         next: Next<'_>,
     ) -> Outcome {
-        let (key, write) = (insert.key.clone(), insert.write);
-        let member = |insert| Member::new(request, insert, Arc::clone(&ticket));
-        let why = match self.groups.enter(insert, !self.linger.is_zero(), member) {
+        let (key, id) = (write.key.clone(), write.id);
+        let member = |write| Member::new(request, write, Arc::clone(&ticket));
+        let why = match self.groups.enter(write, !self.linger.is_zero(), member) {
             Entered::First => Alone::First,
             Entered::Full => Alone::QueueFull,
             Entered::Queued { starts } => {
@@ -207,13 +250,13 @@ impl Shared {
                 let place = Place {
                     shared: self,
                     key,
-                    write,
+                    id,
                     ticket,
                 };
                 return place.wait(request, next).await;
             }
         };
-        self.goes_alone(write.as_ref(), &ticket);
+        self.goes_alone(id.as_ref(), &ticket);
         let turn = (why == Alone::First).then(|| Turn::new(Arc::clone(self), next.to_owned(), key));
         let outcome = self.alone(why, request, next).await;
         drop(turn);
@@ -224,7 +267,7 @@ impl Shared {
     async fn again(
         &self,
         state: State,
-        insert: &Insert,
+        write: &Write,
         request: &mut Request,
         next: Next<'_>,
     ) -> Outcome {
@@ -236,10 +279,10 @@ impl Shared {
             },
             State::Done(answer) => {
                 self.stats.journal_answer();
-                let answer = split::retried(&answer, insert.count).unwrap_or(answer);
+                let answer = split::retried(&answer, write.kind, write.count).unwrap_or(answer);
                 Ok(Reply::document(&request.frame, &answer))
             }
-            State::Doubt(doubt) => self.resolve(doubt, insert, request, next).await,
+            State::Doubt(doubt) => self.resolve(doubt, write, request, next).await,
         }
     }
 
@@ -247,13 +290,13 @@ impl Shared {
     async fn resolve(
         &self,
         doubt: Doubt,
-        insert: &Insert,
+        write: &Write,
         request: &mut Request,
         next: Next<'_>,
     ) -> Outcome {
         let (session, first) = (&doubt.session, doubt.first);
-        let asked = merge::statement(request, insert, session, first, None)
-            .filter(|_| insert.count == doubt.count);
+        let asked = merge::statement(request, write, session, first, None)
+            .filter(|_| write.count == doubt.count);
         let Some(mut asked) = asked else {
             return Err(Failure::lost("this retry isn't the write that it repeats"));
         };
@@ -263,7 +306,7 @@ impl Shared {
         let answer = split::whole(reply.body(), true);
         if view.ok && !view.has_label(labels::RETRYABLE_WRITE) {
             let done = State::Done(answer.clone());
-            self.journal.set(insert.write.as_ref(), done);
+            self.journal.set(write.id.as_ref(), done);
         }
         Ok(Reply::document(&request.frame, &answer))
     }
@@ -292,7 +335,7 @@ impl Shared {
 struct Place<'a> {
     shared: &'a Arc<Shared>,
     key: Box<[u8]>,
-    write: Option<WriteId>,
+    id: Option<WriteId>,
     ticket: Arc<Ticket>,
 }
 
@@ -318,7 +361,7 @@ impl Place<'_> {
         let Some(member) = self.shared.groups.leave(&self.key, &self.ticket) else {
             return false;
         };
-        self.shared.goes_alone(self.write.as_ref(), &member.ticket);
+        self.shared.goes_alone(self.id.as_ref(), &member.ticket);
         true
     }
 }
@@ -342,6 +385,10 @@ fn too_old(request: &Request, number: i64, newer: i64) -> Reply {
 }
 
 const TRANSACTION_TOO_OLD: (i32, &str) = (225, "TransactionTooOld");
+
+/// A client's own documents beyond that number gain nothing from others' company, and would hold
+/// those up.
+const MOST_OF_ONE: usize = 100;
 
 /// `maxTimeMS` ran out.
 const MAX_TIME_MS_EXPIRED: i32 = 50;

@@ -3,8 +3,13 @@
 //! A group is what may share a batch (see [`super::key`]). While one command of it is under way,
 //! others queue in order of arrival; when it returns they leave together. A group that has neither
 //! is gone.
+//!
+//! Fair by order of arrival: a client has one write in the queue at a time, and one that is a batch
+//! in itself never comes here (`key`). Two operations on one document don't leave together: the
+//! later one, and what comes after it for that document, stays for the next batch.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -14,7 +19,8 @@ use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::key::Insert;
+use super::key::Write;
+use crate::command::ValueKey;
 use crate::pipeline::{Failure, Principal, Request};
 use crate::wire::frame::Frame;
 use crate::wire::op_msg::OpMsg;
@@ -67,20 +73,29 @@ impl Ticket {
 pub(super) struct Member {
     frame: Frame,
     pub principal: Arc<Principal>,
-    pub insert: Insert,
+    pub write: Write,
     pub ticket: Arc<Ticket>,
     pub since: Instant,
 }
 
 impl Member {
-    pub fn new(request: &Request, insert: Insert, ticket: Arc<Ticket>) -> Member {
+    pub fn new(request: &Request, write: Write, ticket: Arc<Ticket>) -> Member {
         Member {
             frame: request.frame.clone(),
             principal: Arc::clone(&request.principal),
-            insert,
+            write,
             ticket,
             since: Instant::now(),
         }
+    }
+
+    /// Whether its client may send it again, and it must not be applied twice.
+    pub fn needs_number(&self) -> bool {
+        self.write.id.is_some() && !self.write.survives_restart
+    }
+
+    fn size(&self) -> usize {
+        self.write.documents.len()
     }
 
     /// The client's own request. `None` never happens: it was parsed before.
@@ -102,6 +117,8 @@ impl Drop for Member {
 #[derive(Default)]
 pub(super) struct Groups {
     groups: DashMap<Box<[u8]>, Group, RandomState>,
+    /// Bytes of documents that wait in all of them.
+    bytes: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -124,14 +141,14 @@ impl Groups {
     /// A write comes; `member` makes its place in the queue. `queue_first`: the first one waits too.
     pub fn enter(
         &self,
-        insert: Insert,
+        write: Write,
         queue_first: bool,
-        member: impl FnOnce(Insert) -> Member,
+        member: impl FnOnce(Write) -> Member,
     ) -> Entered {
-        let mut entry = match self.groups.entry(insert.key.clone()) {
+        let mut entry = match self.groups.entry(write.key.clone()) {
             Entry::Vacant(vacant) if queue_first => {
                 let mut group = vacant.insert(Group::default());
-                group.push(member(insert));
+                self.push(&mut group, member(write));
                 return Entered::Queued { starts: true };
             }
             Entry::Vacant(vacant) => {
@@ -141,11 +158,18 @@ impl Groups {
             Entry::Occupied(entry) => entry,
         };
         let group = entry.get_mut();
-        if group.bytes + insert.documents.len() > MOST_BYTES {
+        let more = write.documents.len();
+        if group.bytes + more > MOST_BYTES || self.bytes.load(Relaxed) + more > MOST_BYTES_IN_ALL {
             return Entered::Full;
         }
-        group.push(member(insert));
+        self.push(group, member(write));
         Entered::Queued { starts: false }
+    }
+
+    fn push(&self, group: &mut Group, member: Member) {
+        self.bytes.fetch_add(member.size(), Relaxed);
+        group.bytes += member.size();
+        group.queue.push_back(member);
     }
 
     /// What was under way has returned: those who leave now. Empty: nobody waits, and the group is
@@ -154,22 +178,11 @@ impl Groups {
         let Some(mut group) = self.groups.get_mut(key) else {
             return Vec::new();
         };
-        let (mut documents, mut size) = (0, 0);
-        let mut leaving = Vec::with_capacity(group.queue.len().min(max_documents));
-        while let Some(member) = group.queue.front() {
-            documents += member.insert.count;
-            size += member.insert.documents.len();
-            let is_full = documents > max_documents || size > max_size;
-            if is_full && !leaving.is_empty() {
-                break;
-            }
-            leaving.extend(group.queue.pop_front());
-        }
-        group.bytes -= leaving
-            .iter()
-            .map(|m| m.insert.documents.len())
-            .sum::<usize>();
+        let leaving = group.take(max_documents, max_size);
+        let size: usize = leaving.iter().map(Member::size).sum();
+        group.bytes -= size;
         drop(group);
+        self.bytes.fetch_sub(size, Relaxed);
         if leaving.is_empty() {
             // Somebody may have come since.
             if self
@@ -191,7 +204,8 @@ impl Groups {
             .iter()
             .position(|m| Arc::ptr_eq(&m.ticket, ticket))?;
         let member = group.queue.remove(at)?;
-        group.bytes -= member.insert.documents.len();
+        group.bytes -= member.size();
+        self.bytes.fetch_sub(member.size(), Relaxed);
         Some(member)
     }
 
@@ -207,11 +221,38 @@ impl Groups {
 }
 
 impl Group {
-    fn push(&mut self, member: Member) {
-        self.bytes += member.insert.documents.len();
-        self.queue.push_back(member);
+    /// The first in the queue, and all behind it that fit into a batch with it.
+    fn take(&mut self, max_documents: usize, max_size: usize) -> Vec<Member> {
+        let (mut documents, mut size) = (0, 0);
+        let mut leaving = Vec::with_capacity(self.queue.len().min(max_documents));
+        let mut stay: VecDeque<Member> = VecDeque::new();
+        let mut selected: HashSet<ValueKey, RandomState> = HashSet::default();
+        while let Some(member) = self.queue.front() {
+            documents += member.write.count;
+            size += member.size();
+            let is_full = documents > max_documents || size > max_size;
+            if is_full && !leaving.is_empty() {
+                break;
+            }
+            let selects = member.write.selects.clone();
+            let is_alone_there = selects.is_none_or(|document| selected.insert(document));
+            if is_alone_there {
+                leaving.extend(self.queue.pop_front());
+            } else {
+                documents -= member.write.count;
+                size -= member.size();
+                stay.extend(self.queue.pop_front());
+            }
+        }
+        if !stay.is_empty() {
+            stay.append(&mut self.queue);
+            self.queue = stay;
+        }
+        leaving
     }
 }
 
 /// Bytes of documents that may wait in one group.
 const MOST_BYTES: usize = 64 << 20;
+/// Bytes of documents that may wait at all.
+const MOST_BYTES_IN_ALL: usize = 256 << 20;

@@ -20,10 +20,15 @@ pub(super) struct Session {
 impl Session {
     /// `lsid` and `txnNumber`.
     pub fn append(&self, body: &mut DocBuf) {
+        self.append_id(body);
+        body.append_i64("txnNumber", self.number);
+    }
+
+    /// `lsid` only.
+    pub fn append_id(&self, body: &mut DocBuf) {
         body.append_doc_with("lsid", |lsid| {
             lsid.append_binary("id", 4, &self.id);
         });
-        body.append_i64("txnNumber", self.number);
     }
 }
 

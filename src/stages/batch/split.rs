@@ -1,4 +1,4 @@
-//! From the reply to a batch to each client's own.
+//! From the reply to a batch of inserts to each client's own (for the others see [`super::tally`]).
 //!
 //! The server's own fields are kept in its own order; `n` and `writeErrors` are each client's,
 //! with its own indexes. An insert that isn't in `writeErrors` has been inserted, which is what
@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 
+use crate::config::WriteKind;
 use crate::wire::build::DocBuf;
 use crate::wire::doc::{self, Element};
 
@@ -52,18 +53,30 @@ pub(super) fn whole(reply: &[u8], labelled: bool) -> Bytes {
 }
 
 /// The answer to a client's retry: what the first try was answered, and the statements that were
-/// not run again.
-pub(super) fn retried(answer: &[u8], count: usize) -> Option<Bytes> {
+/// not run again: those that had changed something.
+pub(super) fn retried(answer: &[u8], kind: WriteKind, count: usize) -> Option<Bytes> {
     let elements: Vec<Element<'_>> = doc::elements(answer).collect::<Result<_, _>>().ok()?;
     let failed = errors(&elements)?;
+    let number = |key| {
+        let element = elements.iter().find(|e| e.key == key);
+        element.and_then(|e| e.as_i64()).unwrap_or(0)
+    };
+    let has_run = |index: usize| match kind {
+        WriteKind::Insert => failed.binary_search_by_key(&index, |(i, _)| *i).is_err(),
+        WriteKind::Update => {
+            number("nModified") > 0 || elements.iter().any(|e| e.key == "upserted")
+        }
+        WriteKind::Delete => number("n") > 0,
+    };
+    let run: Vec<usize> = (0..count).filter(|index| has_run(*index)).collect();
     let mut body = DocBuf::with_capacity(answer.len() + 64);
+    let mut is_said = run.is_empty();
     for element in &elements {
-        if element.key == "ok" && failed.len() < count {
+        if !is_said && matches!(element.key, "upserted" | "nModified" | "ok") {
+            is_said = true;
             body.append_array("retriedStmtIds", |ids| {
-                for index in 0..count {
-                    if failed.binary_search_by_key(&index, |(i, _)| *i).is_err() {
-                        ids.push_i32(index as i32);
-                    }
+                for index in &run {
+                    ids.push_i32(*index as i32);
                 }
             });
         }
@@ -117,7 +130,7 @@ fn part(elements: &[Element<'_>], share: &Share, errors: &[(usize, &[u8])]) -> O
     Some(body.finish_bytes())
 }
 
-fn is_passed_on(element: &Element<'_>, labelled: bool) -> bool {
+pub(super) fn is_passed_on(element: &Element<'_>, labelled: bool) -> bool {
     match element.key {
         // They speak of the proxy's own retry.
         "retriedStmtIds" => false,
@@ -126,7 +139,7 @@ fn is_passed_on(element: &Element<'_>, labelled: bool) -> bool {
     }
 }
 
-fn renumbered(own: &mut DocBuf, error: &[u8], index: usize) {
+pub(super) fn renumbered(own: &mut DocBuf, error: &[u8], index: usize) {
     for element in doc::elements(error).flatten() {
         if element.key == "index" {
             own.append_i32("index", index as i32);
@@ -230,8 +243,18 @@ mod tests {
     #[test]
     fn a_retrys_answer_names_the_statements_that_had_been_run() {
         let answer = doc! {"n": 2, "writeErrors": [{"index": 1, "code": 2}], "ok": 1.0};
-        let bytes = retried(&answer.to_vec().unwrap(), 3).unwrap();
+        let bytes = retried(&answer.to_vec().unwrap(), WriteKind::Insert, 3).unwrap();
         let expected = doc! {"n": 2, "writeErrors": [{"index": 1, "code": 2}], "retriedStmtIds": [0, 2], "ok": 1.0};
         assert_eq!(Document::from_reader(bytes.as_ref()).unwrap(), expected);
+        let update = |answer: Document| {
+            let bytes = retried(&answer.to_vec().unwrap(), WriteKind::Update, 1).unwrap();
+            Document::from_reader(bytes.as_ref()).unwrap().to_string()
+        };
+        assert_eq!(
+            update(doc! {"n": 1, "nModified": 1, "ok": 1.0}),
+            doc! {"n": 1, "retriedStmtIds": [0], "nModified": 1, "ok": 1.0}.to_string()
+        );
+        let without_effect = doc! {"n": 1, "nModified": 0, "ok": 1.0};
+        assert_eq!(update(without_effect.clone()), without_effect.to_string());
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
-/// Why an insert was sent by itself.
+use crate::config::WriteKind;
+
+/// Why a write was sent by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alone {
     /// Nothing of its kind was under way.
@@ -23,8 +25,14 @@ pub enum Alone {
     MaxTime,
     /// Several documents, in order: the rest of them depends on the first error.
     Ordered,
-    /// Its documents are larger than `batch.max_size`, or more than `batch.max_documents`.
+    /// It is a batch in itself.
     Large,
+    /// An update or delete with several statements, or of several documents.
+    Several,
+    /// An update or delete that isn't of one document by its `_id`.
+    Filter,
+    /// An update that must not be applied twice, and may be sent again (`batch.retryable_updates`).
+    Retryable,
     /// A retryable write of a document without `_id`.
     NoId,
     /// The upstream is a mongos, too old, or not known yet.
@@ -43,7 +51,7 @@ pub enum Alone {
 
 impl Alone {
     /// All of them, in order.
-    pub const ALL: [Alone; 15] = [
+    pub const ALL: [Alone; 18] = [
         Alone::First,
         Alone::OnlyOne,
         Alone::Transaction,
@@ -52,6 +60,9 @@ impl Alone {
         Alone::MaxTime,
         Alone::Ordered,
         Alone::Large,
+        Alone::Several,
+        Alone::Filter,
+        Alone::Retryable,
         Alone::NoId,
         Alone::Upstream,
         Alone::Held,
@@ -72,6 +83,9 @@ impl Alone {
             Alone::MaxTime => "max_time",
             Alone::Ordered => "ordered",
             Alone::Large => "large",
+            Alone::Several => "several",
+            Alone::Filter => "filter",
+            Alone::Retryable => "retryable",
             Alone::NoId => "no_id",
             Alone::Upstream => "upstream",
             Alone::Held => "held",
@@ -86,7 +100,9 @@ impl Alone {
 /// Counters of batching. All only grow.
 #[derive(Debug)]
 pub struct BatchStats {
-    client_writes: AtomicU64,
+    client_writes: [AtomicU64; WriteKind::ALL.len()],
+    /// Of them, those that went together with others.
+    batched: [AtomicU64; WriteKind::ALL.len()],
     upstream_commands: AtomicU64,
     alone: [AtomicU64; Alone::ALL.len()],
     journal_answers: AtomicU64,
@@ -125,7 +141,8 @@ impl Quantiles {
 impl Default for BatchStats {
     fn default() -> Self {
         BatchStats {
-            client_writes: AtomicU64::new(0),
+            client_writes: Default::default(),
+            batched: Default::default(),
             upstream_commands: AtomicU64::new(0),
             alone: Default::default(),
             journal_answers: AtomicU64::new(0),
@@ -138,8 +155,8 @@ impl Default for BatchStats {
 }
 
 impl BatchStats {
-    pub(super) fn client_write(&self) {
-        self.client_writes.fetch_add(1, Relaxed);
+    pub(super) fn client_write(&self, kind: WriteKind) {
+        add(&self.client_writes, kind, 1);
     }
 
     /// A write is about to be sent by itself.
@@ -150,8 +167,14 @@ impl BatchStats {
         self.command(1);
     }
 
+    /// This many writes leave in one command.
+    pub(super) fn batch(&self, kind: WriteKind, writes: usize) {
+        add(&self.batched, kind, writes as u64);
+        self.command(writes);
+    }
+
     /// A command for this many writes is about to be sent.
-    pub(super) fn command(&self, writes: usize) {
+    fn command(&self, writes: usize) {
         self.upstream_commands.fetch_add(1, Relaxed);
         self.sizes.lock().saturating_record(writes as u64);
     }
@@ -180,9 +203,18 @@ impl BatchStats {
         self.journal_answers.fetch_add(1, Relaxed);
     }
 
-    /// Inserts that came.
+    /// Writes that came.
     pub fn client_writes(&self) -> u64 {
-        self.client_writes.load(Relaxed)
+        self.client_writes.iter().map(|n| n.load(Relaxed)).sum()
+    }
+
+    /// Writes that came, and those of them that went together with others, by kind.
+    pub fn by_kind(&self) -> impl Iterator<Item = (WriteKind, u64, u64)> + '_ {
+        let counts = self.client_writes.iter().zip(&self.batched);
+        let of = |(kind, (came, batched)): (&WriteKind, (&AtomicU64, &AtomicU64))| {
+            (*kind, came.load(Relaxed), batched.load(Relaxed))
+        };
+        WriteKind::ALL.iter().zip(counts).map(of)
     }
 
     /// Commands that were sent for them.
@@ -205,7 +237,7 @@ impl BatchStats {
         self.one_by_one.load(Relaxed)
     }
 
-    /// Inserts sent by themselves, by reason.
+    /// Writes sent by themselves, by reason.
     pub fn sent_alone(&self) -> impl Iterator<Item = (Alone, u64)> + '_ {
         Alone::ALL
             .iter()
@@ -221,6 +253,12 @@ impl BatchStats {
     /// Microseconds that writes spent in a queue.
     pub fn waits_us(&self) -> Quantiles {
         quantiles(&self.waits.lock())
+    }
+}
+
+fn add(counters: &[AtomicU64], kind: WriteKind, n: u64) {
+    if let Some(counter) = counters.get(kind as usize) {
+        counter.fetch_add(n, Relaxed);
     }
 }
 

@@ -24,10 +24,21 @@ struct Seen {
     stop: AtomicBool,
 }
 
+/// What each client writes.
+#[derive(Clone, Copy, PartialEq)]
+enum Work {
+    /// One document after the other.
+    Insert,
+    /// `$inc` in a document of its own.
+    Increment,
+}
+
 /// What a client's life has brought.
 #[derive(Default)]
 struct Life {
-    /// Ids of acknowledged writes.
+    /// Its number.
+    client: i32,
+    /// Numbers of acknowledged writes.
     acknowledged: Vec<i32>,
     /// Sent, and the connection was gone before a reply had come.
     open: Option<Document>,
@@ -38,21 +49,24 @@ async fn deployment() -> Deployment {
     Deployment::start(options).await.unwrap()
 }
 
-/// Clients that write one document after the other, and send a write again, with the same number,
+/// Clients that write one after the other, and send a write again, with the same number,
 /// until it is answered. `restless`: now and then they drop their connection right after sending.
-/// They fail if a write of theirs is ever called a duplicate of itself.
-fn load(address: &str, seen: &Arc<Seen>, restless: bool) -> Vec<JoinHandle<Life>> {
+/// They fail if an insert of theirs is ever called a duplicate of itself.
+fn load(address: &str, seen: &Arc<Seen>, restless: bool, work: Work) -> Vec<JoinHandle<Life>> {
     (0..CLIENTS)
         .map(|number| {
             let (address, seen) = (address.to_owned(), Arc::clone(seen));
-            tokio::spawn(async move { live(number, &address, &seen, restless).await })
+            tokio::spawn(async move { live(number, &address, &seen, restless, work).await })
         })
         .collect()
 }
 
-async fn live(number: i32, address: &str, seen: &Seen, restless: bool) -> Life {
+async fn live(number: i32, address: &str, seen: &Seen, restless: bool, work: Work) -> Life {
     let mut random = Random(104_729 * (number as u64 + 1));
-    let mut life = Life::default();
+    let mut life = Life {
+        client: number,
+        ..Life::default()
+    };
     let session = lsid();
     let Ok(mut client) = RawClient::connect(address).await else {
         return life;
@@ -62,11 +76,16 @@ async fn live(number: i32, address: &str, seen: &Seen, restless: bool) -> Life {
             break;
         }
         let id = number * 1_000_000 + write;
-        let concern = doc! {"w": "majority", "j": true};
-        let command = doc! {
-            "insert": "c", "documents": [{"_id": id}], "lsid": &session, "txnNumber": i64::from(write),
-            "writeConcern": concern, "$db": "d",
+        let mut command = match work {
+            Work::Insert => doc! {"insert": "c", "documents": [{"_id": id}]},
+            Work::Increment => {
+                doc! {"update": "c", "updates": [{"q": {"_id": number}, "u": {"$inc": {"n": 1}}, "upsert": true}]}
+            }
         };
+        command.extend(doc! {
+            "lsid": &session, "txnNumber": i64::from(write),
+            "writeConcern": {"w": "majority", "j": true}, "$db": "d",
+        });
         loop {
             if restless && random.below(10) == 0 {
                 let sent = client.send(0, &[Section::Body(encode(&command))]).await;
@@ -112,26 +131,37 @@ async fn lives(tasks: Vec<JoinHandle<Life>>) -> Vec<Life> {
 }
 
 /// Every acknowledged write is there, and nothing is there that nobody sent.
-async fn check(deployment: &Deployment, lives: &[Life]) -> usize {
+async fn check(deployment: &Deployment, lives: &[Life], work: Work) {
     let client = Client::with_uri_str(deployment.uri()).await.unwrap();
     let c = client.database("d").collection::<Document>("c");
-    let stored: HashSet<i32> = c
-        .distinct("_id", doc! {})
-        .await
-        .unwrap()
-        .iter()
-        .map(|id| id.as_i32().unwrap())
-        .collect();
-    let mut acknowledged = 0;
-    for life in lives {
-        for id in &life.acknowledged {
-            assert!(stored.contains(id), "acknowledged and lost: {id}");
+    let stored = async |id: i32| c.find_one(doc! {"_id": id}).await.unwrap();
+    let sum = |of: fn(&Life) -> usize| lives.iter().map(of).sum::<usize>();
+    let (acknowledged, open) = (
+        sum(|l| l.acknowledged.len()),
+        sum(|l| usize::from(l.open.is_some())),
+    );
+    match work {
+        Work::Insert => {
+            let ids = c.distinct("_id", doc! {}).await.unwrap();
+            let ids: HashSet<i32> = ids.iter().map(|id| id.as_i32().unwrap()).collect();
+            for id in lives.iter().flat_map(|life| &life.acknowledged) {
+                assert!(ids.contains(id), "acknowledged and lost: {id}");
+            }
+            assert!(ids.len() <= acknowledged + open);
         }
-        acknowledged += life.acknowledged.len();
+        Work::Increment => {
+            for life in lives {
+                let n = stored(life.client)
+                    .await
+                    .map_or(0, |d| d.get_i32("n").unwrap());
+                let (least, open) = (life.acknowledged.len(), usize::from(life.open.is_some()));
+                assert!(
+                    (least..=least + open).contains(&(n as usize)),
+                    "{n} increments of {least} acknowledged and {open} open ones"
+                );
+            }
+        }
     }
-    let open = lives.iter().filter(|l| l.open.is_some()).count();
-    assert!(stored.len() <= acknowledged + open);
-    acknowledged
 }
 
 async fn until_acknowledged(seen: &Seen, more: usize) {
@@ -148,106 +178,119 @@ fn batched(proxy: &Proxy) {
     assert!(proxy.count("/batch/size/max") >= 8, "{status}");
 }
 
+/// With `$inc`s batched too: exact as long as the proxy lives.
+const ALWAYS: (&str, &str) = ("batch.retryable_updates", "\"always\"");
+
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_drop_their_connection_and_ask_again_get_their_write_done_once() {
-    let deployment = deployment().await;
-    let proxy = Proxy::start(&deployment.seed_uri(), &[ON]);
-    let seen = Arc::new(Seen::default());
-    let tasks = load(proxy.address(), &seen, true);
-    until_acknowledged(&seen, 3000).await;
-    seen.stop.store(true, Relaxed);
-    let lives = lives(tasks).await;
-    check(&deployment, &lives).await;
-    batched(&proxy);
-    assert!(
-        proxy.count("/batch/journal_answers") > 0,
-        "{}",
-        proxy.status()
-    );
+    for work in [Work::Insert, Work::Increment] {
+        let deployment = deployment().await;
+        let proxy = Proxy::start(&deployment.seed_uri(), &[ON, ALWAYS]);
+        let seen = Arc::new(Seen::default());
+        let tasks = load(proxy.address(), &seen, true, work);
+        until_acknowledged(&seen, 1500).await;
+        seen.stop.store(true, Relaxed);
+        let lives = lives(tasks).await;
+        check(&deployment, &lives, work).await;
+        batched(&proxy);
+        let answers = proxy.count("/batch/journal_answers");
+        assert!(answers > 0, "{}", proxy.status());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn links_that_are_cut_and_errors_at_any_point_lose_and_double_nothing() {
+    trouble("insert", Work::Insert).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_that_are_cut_and_errors_at_any_point_lose_and_double_no_increment() {
+    trouble("update", Work::Increment).await;
+}
+
+async fn trouble(command: &str, work: Work) {
     let deployment = deployment().await;
-    let proxy = Proxy::start(&deployment.seed_uri(), &[ON]);
+    let proxy = Proxy::start(&deployment.seed_uri(), &[ON, ALWAYS]);
     let direct = Client::with_uri_str(deployment.uri()).await.unwrap();
     let seen = Arc::new(Seen::default());
-    let tasks = load(proxy.address(), &seen, true);
+    let tasks = load(proxy.address(), &seen, true, work);
     let fail = |data: Document| doc! {"configureFailPoint": "failCommand", "mode": {"times": 2}, "data": data};
-    let insert = ["insert"].as_slice();
+    let commands = &[command];
+    let commands = commands.as_slice();
     let labels = ["RetryableWriteError"].as_slice();
     let after = |data: Document| doc! {"configureFailPoint": "onPrimaryTransactionalWrite", "mode": {"times": 2}, "data": data};
     let troubles = [
-        fail(doc! {"failCommands": insert, "closeConnection": true}),
-        fail(doc! {"failCommands": insert, "errorCode": 91, "errorLabels": labels}),
-        fail(doc! {"failCommands": insert, "errorCode": 11602}),
+        fail(doc! {"failCommands": commands, "closeConnection": true}),
+        fail(doc! {"failCommands": commands, "errorCode": 91, "errorLabels": labels}),
+        fail(doc! {"failCommands": commands, "errorCode": 11602}),
         fail(
-            doc! {"failCommands": insert, "writeConcernError": {"code": 91, "errmsg": "x"}, "errorLabels": labels},
+            doc! {"failCommands": commands, "writeConcernError": {"code": 91, "errmsg": "x"}, "errorLabels": labels},
         ),
         after(doc! {"closeConnection": true}),
         after(doc! {"closeConnection": false, "failBeforeCommitExceptionCode": 11602}),
         after(doc! {"closeConnection": true, "failBeforeCommitExceptionCode": 11602}),
     ];
-    for round in 0..8 {
+    for round in 0..6 {
         for trouble in &troubles {
             direct
                 .database("admin")
                 .run_command(trouble.clone())
                 .await
                 .unwrap();
-            until_acknowledged(&seen, 100 + round).await;
+            until_acknowledged(&seen, 60 + round).await;
         }
     }
     seen.stop.store(true, Relaxed);
     let lives = lives(tasks).await;
-    check(&deployment, &lives).await;
+    check(&deployment, &lives, work).await;
     batched(&proxy);
-    assert!(
-        proxy.count("/batch/batches_resent") > 10,
-        "{}",
-        proxy.status()
-    );
+    let resent = proxy.count("/batch/batches_resent");
+    assert!(resent > 10, "{}", proxy.status());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mongod_killed_in_mid_load_loses_no_acknowledged_write() {
-    let deployment = deployment().await;
-    let settings = [ON, ("upstream.failover_wait", "\"30s\"")];
-    let proxy = Proxy::start(&deployment.seed_uri(), &settings);
-    let seen = Arc::new(Seen::default());
-    let tasks = load(proxy.address(), &seen, true);
-    for _ in 0..3 {
-        until_acknowledged(&seen, 500).await;
-        deployment.kill(0).unwrap();
-        deployment.restart(0).await.unwrap();
-        deployment
-            .wait_for_primary(Duration::from_secs(30))
-            .await
-            .unwrap();
+async fn a_mongod_killed_in_mid_load_loses_and_doubles_no_acknowledged_write() {
+    for work in [Work::Insert, Work::Increment] {
+        let deployment = deployment().await;
+        let settings = [ON, ALWAYS, ("upstream.failover_wait", "\"30s\"")];
+        let proxy = Proxy::start(&deployment.seed_uri(), &settings);
+        let seen = Arc::new(Seen::default());
+        let tasks = load(proxy.address(), &seen, true, work);
+        for _ in 0..2 {
+            until_acknowledged(&seen, 300).await;
+            deployment.kill(0).unwrap();
+            deployment.restart(0).await.unwrap();
+            deployment
+                .wait_for_primary(Duration::from_secs(30))
+                .await
+                .unwrap();
+        }
+        until_acknowledged(&seen, 300).await;
+        seen.stop.store(true, Relaxed);
+        let lives = lives(tasks).await;
+        check(&deployment, &lives, work).await;
+        batched(&proxy);
     }
-    until_acknowledged(&seen, 500).await;
-    seen.stop.store(true, Relaxed);
-    let lives = lives(tasks).await;
-    check(&deployment, &lives).await;
-    batched(&proxy);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_drains_answers_what_it_has_begun() {
-    let deployment = deployment().await;
-    let mut proxy = Proxy::start(&deployment.seed_uri(), &[ON]);
-    let seen = Arc::new(Seen::default());
-    let tasks = load(proxy.address(), &seen, false);
-    until_acknowledged(&seen, 1000).await;
-    batched(&proxy);
-    proxy.signal("TERM");
-    let lives = lives(tasks).await;
-    wait::until("the proxy ends", || proxy.ended().is_some());
-    assert!(proxy.ended().unwrap().success(), "{}", proxy.log());
-    check(&deployment, &lives).await;
-    // What was cut off was never begun.
-    let again = Proxy::start(&deployment.seed_uri(), &[ON]);
-    retry_open(&again, &lives, |reply| reply.get_i32("n").ok() == Some(1)).await;
+    for work in [Work::Insert, Work::Increment] {
+        let deployment = deployment().await;
+        let mut proxy = Proxy::start(&deployment.seed_uri(), &[ON, ALWAYS]);
+        let seen = Arc::new(Seen::default());
+        let tasks = load(proxy.address(), &seen, false, work);
+        until_acknowledged(&seen, 500).await;
+        batched(&proxy);
+        proxy.signal("TERM");
+        let lives = lives(tasks).await;
+        wait::until("the proxy ends", || proxy.ended().is_some());
+        assert!(proxy.ended().unwrap().success(), "{}", proxy.log());
+        check(&deployment, &lives, work).await;
+        // What was cut off was never begun.
+        let again = Proxy::start(&deployment.seed_uri(), &[ON]);
+        retry_open(&again, &lives, |reply| reply.get_i32("n").ok() == Some(1)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -255,11 +298,12 @@ async fn a_proxy_that_is_killed_loses_no_acknowledged_write_and_a_retry_applies_
     let deployment = deployment().await;
     let proxy = Proxy::start(&deployment.seed_uri(), &[ON]);
     let seen = Arc::new(Seen::default());
-    let tasks = load(proxy.address(), &seen, false);
-    until_acknowledged(&seen, 1000).await;
+    let tasks = load(proxy.address(), &seen, false, Work::Insert);
+    until_acknowledged(&seen, 500).await;
+    batched(&proxy);
     proxy.signal("KILL");
     let lives = lives(tasks).await;
-    check(&deployment, &lives).await;
+    check(&deployment, &lives, Work::Insert).await;
     // As the config says: done once, and at worst called a duplicate of itself.
     let again = Proxy::start(&deployment.seed_uri(), &[ON]);
     retry_open(&again, &lives, |reply| {
@@ -270,6 +314,26 @@ async fn a_proxy_that_is_killed_loses_no_acknowledged_write_and_a_retry_applies_
         reply.get_i32("n").ok() == Some(1) || code == Some(11000)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn increments_that_may_be_sent_again_go_alone_and_outlive_a_killed_proxy() {
+    let deployment = deployment().await;
+    let proxy = Proxy::start(&deployment.seed_uri(), &[ON]);
+    let seen = Arc::new(Seen::default());
+    let tasks = load(proxy.address(), &seen, false, Work::Increment);
+    until_acknowledged(&seen, 300).await;
+    assert!(proxy.count("/batch/sent_alone/retryable") >= 300);
+    proxy.signal("KILL");
+    let mut lives = lives(tasks).await;
+    let again = Proxy::start(&deployment.seed_uri(), &[ON]);
+    retry_open(&again, &lives, |reply| reply.get_i32("n").ok() == Some(1)).await;
+    for life in &mut lives {
+        if life.open.take().is_some() {
+            life.acknowledged.push(0);
+        }
+    }
+    check(&deployment, &lives, Work::Increment).await;
 }
 
 async fn retry_open(proxy: &Proxy, lives: &[Life], expected: impl Fn(&Document) -> bool) {

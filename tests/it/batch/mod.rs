@@ -1,6 +1,8 @@
 //! Write batching against real servers: each client's reply is the one it gets without batching,
 //! and whatever is killed, no acknowledged write is lost and none is applied twice.
 
+mod changes;
+mod crowd;
 mod kills;
 mod replies;
 

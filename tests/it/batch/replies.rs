@@ -163,7 +163,7 @@ fn commands(client: u64, retryable: bool) -> Vec<Document> {
     commands
 }
 
-async fn replies(address: &str, db: &str, commands: &[Document]) -> Vec<Document> {
+pub async fn replies(address: &str, db: &str, commands: &[Document]) -> Vec<Document> {
     let mut client = RawClient::connect(address).await.unwrap();
     let session = lsid();
     let mut replies = Vec::new();
@@ -185,6 +185,6 @@ async fn replies(address: &str, db: &str, commands: &[Document]) -> Vec<Document
 }
 
 /// Enough of a document to recognise it.
-fn text(document: &Document) -> String {
+pub fn text(document: &Document) -> String {
     document.to_string().chars().take(3000).collect()
 }

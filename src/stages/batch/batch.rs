@@ -1,0 +1,402 @@
+//! Running a batch.
+//!
+//! On a replica set a batch is a retryable write of the proxy's own. So whatever happens to it, it
+//! can be sent again, whole or client by client, and the server runs those statements only that it
+//! hasn't run. That makes the outcome exact when a link dies, when the batch as a whole is refused
+//! for what one client sent, when one client's document is blocked by somebody's transaction, and
+//! when totals don't tell what each update did (`tally`).
+//! On a standalone, a lost batch is lost as each write would have been.
+//!
+//! Sending again is in [`Batch::send`] and nowhere else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Shared;
+use super::journal::{Doubt, State};
+use super::merge::{self, Form};
+use super::queue::{Member, Told};
+use super::sessions::Session;
+use super::settle::Settling;
+use super::split::{self, Share};
+use super::tally::{self, Did};
+use crate::command::{ReplyView, labels};
+use crate::config::WriteKind;
+use crate::pipeline::{Failure, Fault, OwnedNext};
+use crate::wire::doc;
+
+/// Several clients' writes in one command.
+pub(super) struct Batch<'a> {
+    shared: &'a Arc<Shared>,
+    next: &'a OwnedNext,
+    form: Form,
+    kind: WriteKind,
+    principal: u64,
+    session: Option<Session>,
+    members: Vec<(Member, Share)>,
+}
+
+/// What became of a batch.
+enum Sent {
+    /// The server has answered for all of it. A `bulkWrite`'s results are beside its reply.
+    Answered(Bytes, Vec<Bytes>),
+    Unanswered(Failure),
+    /// An error of the whole command, after some of it may have been executed: each must be asked
+    /// for by itself.
+    Unsettled,
+    /// An error of the whole command, before anything was executed.
+    Refused,
+}
+
+impl<'a> Batch<'a> {
+    pub fn new(
+        shared: &'a Arc<Shared>,
+        next: &'a OwnedNext,
+        form: Form,
+        session: Option<Session>,
+        members: Vec<Member>,
+    ) -> Batch<'a> {
+        let first = members.first();
+        let kind = first.map_or(WriteKind::Insert, |m| m.write.kind);
+        let principal = first.map_or(0, |m| m.principal.id);
+        let mut first = 0;
+        let shared_out = |member: Member| {
+            let count = member.write.count;
+            let share = Share {
+                first,
+                count,
+                labelled: member.write.id.is_some(),
+            };
+            first += count;
+            (member, share)
+        };
+        Batch {
+            shared,
+            next,
+            form,
+            kind,
+            principal,
+            session,
+            members: members.into_iter().map(shared_out).collect(),
+        }
+    }
+
+    /// Sends it and tells each client.
+    pub async fn run(mut self) {
+        self.shared.stats.batch(self.kind, self.members.len());
+        match self.send().await {
+            Sent::Answered(reply, results) => self.answer(reply, results).await,
+            Sent::Unanswered(failure) => self.fail(failure),
+            Sent::Unsettled => self.settle(),
+            Sent::Refused => {
+                self.shared.facts.forget();
+                self.give_session_back();
+                let members = std::mem::take(&mut self.members);
+                members
+                    .into_iter()
+                    .for_each(|(m, _)| self.shared.send_away(m));
+            }
+        }
+    }
+
+    async fn send(&mut self) -> Sent {
+        let mut limit = self.session.map(|_| millis(self.shared.max_wait));
+        let (mut was_sent, mut was_retried) = (false, false);
+        loop {
+            let members = self.members.iter().map(|(member, _)| member);
+            let Some(mut request) = merge::merged(members, self.form, self.session.as_ref(), limit)
+            else {
+                return Sent::Refused;
+            };
+            let may_retry = self.session.is_some() && !was_retried;
+            let body = match self.next.borrow().run(&mut request).await {
+                Ok(reply) => Bytes::copy_from_slice(reply.body()),
+                Err(failure) if limit.is_some() && never_left_in_time(&failure) => {
+                    limit = None;
+                    continue;
+                }
+                Err(failure) if failure.sent && may_retry => {
+                    (was_sent, was_retried) = (true, true);
+                    self.shared.stats.resent();
+                    continue;
+                }
+                Err(mut failure) => {
+                    failure.sent |= was_sent;
+                    return Sent::Unanswered(failure);
+                }
+            };
+            was_sent = true;
+            let view = ReplyView::read(&body);
+            let is_labelled = self.session.is_some() && view.has_label(labels::RETRYABLE_WRITE);
+            if is_labelled && may_retry {
+                was_retried = true;
+                self.shared.stats.resent();
+            } else if is_labelled && !view.ok {
+                return Sent::Answered(body, Vec::new());
+            } else if view.ok && limit.is_some() && split::has_write_concern_timeout(&body) {
+                // It is all executed; only our own limit ended the wait for its replication.
+                limit = None;
+                self.shared.stats.resent();
+            } else if view.ok {
+                return self.results(body).await;
+            } else if self.refuses_numbers(&body) {
+                self.shared.facts.note_unnumbered();
+                self.give_session_back();
+                limit = None;
+                if self.members.iter().any(|(m, _)| m.needs_number()) {
+                    return Sent::Refused;
+                }
+            } else {
+                let code = view.code;
+                return self.refused(code, body);
+            }
+        }
+    }
+
+    /// Whether the server doesn't know of statement numbers in a `bulkWrite`; then it has read no
+    /// further.
+    fn refuses_numbers(&self, body: &[u8]) -> bool {
+        let names_them = doc::find(body, "errmsg")
+            .and_then(|e| e.as_str())
+            .is_some_and(|text| text.contains("stmtIds"));
+        self.form == Form::Bulk && self.session.is_some() && names_them
+    }
+
+    fn refused(&self, code: Option<i32>, body: Bytes) -> Sent {
+        match code {
+            Some(NO_RETRYABLE_WRITES) => Sent::Refused,
+            _ if self.session.is_some() => Sent::Unsettled,
+            Some(code) if INTERRUPTIONS.contains(&code) => Sent::Answered(body, Vec::new()),
+            _ => Sent::Refused,
+        }
+    }
+
+    /// A `bulkWrite`'s results, also those that aren't in its reply.
+    async fn results(&self, body: Bytes) -> Sent {
+        if self.form == Form::Plain {
+            return Sent::Answered(body, Vec::new());
+        }
+        let mut results = Vec::new();
+        let mut part = body.clone();
+        loop {
+            let Some((id, collection)) = take_results(&part, &mut results) else {
+                return self.without_results();
+            };
+            if id == 0 {
+                return Sent::Answered(body, results);
+            }
+            let request = self.members.first().and_then(|(member, _)| {
+                merge::more_results(member, id, &collection, self.session.as_ref())
+            });
+            let Some(mut request) = request else {
+                return self.without_results();
+            };
+            match self.next.borrow().run(&mut request).await {
+                Ok(reply) if ReplyView::read(reply.body()).ok => {
+                    part = Bytes::copy_from_slice(reply.body());
+                }
+                _ => return self.without_results(),
+            }
+        }
+    }
+
+    /// It is all executed, and nobody knows with what result.
+    fn without_results(&self) -> Sent {
+        match self.session {
+            Some(_) => Sent::Unsettled,
+            None => Sent::Unanswered(Failure::lost("the results of a batch didn't come")),
+        }
+    }
+
+    async fn answer(mut self, reply: Bytes, results: Vec<Bytes>) {
+        if !ReplyView::read(&reply).ok {
+            let parts = self
+                .members
+                .iter()
+                .map(|(_, share)| split::whole(&reply, share.labelled));
+            let parts = parts.map(Part::Answer).collect();
+            return self.tell(&reply, parts);
+        }
+        let mut parts = self.parts(&reply, &results);
+        let mut reply = reply;
+        let is_unclear = |parts: &Option<Vec<Part>>| {
+            parts
+                .as_ref()
+                .is_some_and(|p| p.iter().any(|p| matches!(p, Part::Unknown)))
+        };
+        if is_unclear(&parts) {
+            self.shared.stats.resent();
+            match self.send().await {
+                Sent::Answered(again, _) if ReplyView::read(&again).ok => {
+                    parts = self.parts(&again, &[]);
+                    reply = again;
+                }
+                Sent::Unanswered(mut failure) => {
+                    failure.sent = true;
+                    return self.fail(failure);
+                }
+                Sent::Answered(..) | Sent::Unsettled | Sent::Refused => return self.settle(),
+            }
+        }
+        match parts {
+            Some(parts) => self.tell(&reply, parts),
+            None if self.session.is_some() => self.settle(),
+            None => self.fail(Failure::lost("the reply to a batch doesn't add up")),
+        }
+    }
+
+    /// Each client's part of a reply. `None` if the reply doesn't add up.
+    fn parts(&self, reply: &[u8], results: &[Bytes]) -> Option<Vec<Part>> {
+        let shares = || self.members.iter().map(|(_, share)| share);
+        let kind = self.kind;
+        match (kind, self.form) {
+            (WriteKind::Insert, _) => {
+                let shares: Vec<Share> = shares().copied().collect();
+                let parts = split::split(reply, &shares)?;
+                Some(parts.into_iter().map(Part::Answer).collect())
+            }
+            (_, Form::Plain) => {
+                let did = tally::of_totals(reply, kind, self.members.len())?;
+                let part = |(share, did): (&Share, Option<Did<'_>>)| match did {
+                    Some(did) => Part::Answer(tally::reply_of_totals(reply, kind, share, did)),
+                    None => Part::Unknown,
+                };
+                Some(shares().zip(did).map(part).collect())
+            }
+            (_, Form::Bulk) => {
+                let did = tally::of_results(results, kind, self.members.len())?;
+                let part = |(share, did): (&Share, Did<'_>)| match did {
+                    Did::Failed(_) => Part::Undone,
+                    did => Part::Answer(tally::reply_of_bulk(reply, kind, share, did)),
+                };
+                Some(shares().zip(did).map(part).collect())
+            }
+        }
+    }
+
+    fn tell(mut self, reply: &[u8], parts: Vec<Part>) {
+        let view = ReplyView::read(reply);
+        let askable = must_stay_askable(&view);
+        let mut unclear = Vec::new();
+        for ((member, share), part) in std::mem::take(&mut self.members).into_iter().zip(parts) {
+            let id = member.write.id.as_ref();
+            match part {
+                Part::Answer(part) => {
+                    let state = match self.session {
+                        Some(session) if askable => in_doubt(session, &share),
+                        None if askable => State::Alone,
+                        _ => State::Done(part.clone()),
+                    };
+                    self.shared.journal.set(id, state);
+                    member.ticket.tell(Told::Answer(part));
+                }
+                Part::Undone => self.shared.send_away(member),
+                Part::Unknown => unclear.push((member, share)),
+            }
+        }
+        self.members = unclear;
+        if !self.members.is_empty() {
+            self.settle_for(!askable);
+        } else if !askable {
+            self.give_session_back();
+        }
+    }
+
+    fn fail(mut self, failure: Failure) {
+        for (member, share) in &self.members {
+            let id = member.write.id.as_ref();
+            match self.session {
+                Some(session) if failure.sent => {
+                    self.shared.journal.set(id, in_doubt(session, share));
+                }
+                // (Without a session, only what may be applied twice has a number.)
+                _ => self.shared.journal.forget(id),
+            }
+            member.ticket.tell(Told::Failed(failure.clone()));
+        }
+        if !failure.sent {
+            self.give_session_back();
+        }
+    }
+
+    /// Asks for each by itself.
+    fn settle(self) {
+        self.settle_for(true);
+    }
+
+    fn settle_for(self, may_reuse: bool) {
+        let Some(session) = self.session else { return };
+        let settling = Settling {
+            shared: Arc::clone(self.shared),
+            next: self.next.clone(),
+            principal: self.principal,
+            session,
+            may_reuse,
+            waiting: self.members.into(),
+        };
+        tokio::spawn(settling.run());
+    }
+
+    fn give_session_back(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.shared.sessions.give_back(self.principal, session);
+        }
+    }
+}
+
+/// One client's part in the outcome.
+enum Part {
+    Answer(Bytes),
+    /// Nothing was done for it. What the server says to that, it says to the client's own command.
+    Undone,
+    /// The reply doesn't tell.
+    Unknown,
+}
+
+/// Takes the results out of a reply with a cursor: its id, and the name of its collection.
+fn take_results(reply: &[u8], results: &mut Vec<Bytes>) -> Option<(i64, String)> {
+    let cursor = doc::find(reply, "cursor")?.as_document()?;
+    let batch = doc::find(cursor, "firstBatch").or_else(|| doc::find(cursor, "nextBatch"))?;
+    for result in doc::elements(batch.as_array()?) {
+        results.push(Bytes::copy_from_slice(result.ok()?.as_document()?));
+    }
+    let namespace = doc::find(cursor, "ns")?.as_str()?;
+    let (_, collection) = namespace.split_once('.')?;
+    Some((doc::find(cursor, "id")?.as_i64()?, collection.to_owned()))
+}
+
+/// Whether a client may send its write again after such a reply, to have it executed.
+pub(super) fn must_stay_askable(reply: &ReplyView<'_>) -> bool {
+    let interrupted = |code| INTERRUPTIONS.contains(&code);
+    reply.has_label(labels::RETRYABLE_WRITE) || !reply.ok && reply.code.is_some_and(interrupted)
+}
+
+pub(super) fn in_doubt(session: Session, share: &Share) -> State {
+    State::Doubt(Doubt {
+        session,
+        first: share.first,
+        count: share.count,
+    })
+}
+
+/// There was no link or no primary within a limit of our own, which the clients never set.
+pub(super) fn never_left_in_time(failure: &Failure) -> bool {
+    !failure.sent && matches!(failure.fault, Fault::MaxTimeExpired)
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+/// IllegalOperation: the server has no sessions with numbers (a standalone).
+const NO_RETRYABLE_WRITES: i32 = 20;
+
+/// Errors that can end a command in its midst: LockTimeout, MaxTimeMSExpired, ShutdownInProgress,
+/// CursorKilled, ExceededTimeLimit, ClientDisconnect, TransactionExceededLifetimeLimitSeconds,
+/// InterruptedDueToStorageChange, InterruptedAtShutdown, Interrupted,
+/// InterruptedDueToReplStateChange, ClientMarkedKilled (names from the server's error_codes.yml).
+const INTERRUPTIONS: [i32; 12] = [
+    24, 50, 91, 237, 262, 279, 290, 355, 11600, 11601, 11602, 46841,
+];

@@ -1,0 +1,90 @@
+//! Asking for a batch's writes one by one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Shared;
+use super::batch::{in_doubt, millis, must_stay_askable, never_left_in_time};
+use super::journal::State;
+use super::merge;
+use super::queue::{Member, Told};
+use super::sessions::Session;
+use super::split::{self, Share};
+use crate::command::ReplyView;
+use crate::pipeline::OwnedNext;
+
+/// A batch that as a whole can't be answered, in a task beside the queue. Each write gets a slice
+/// of time as long as others wait, so that one whose document is blocked doesn't hold up the rest:
+/// they share a session, and the server runs one command of a session at a time.
+pub(super) struct Settling {
+    pub shared: Arc<Shared>,
+    pub next: OwnedNext,
+    pub principal: u64,
+    pub session: Session,
+    /// Whether the session is free once all of these are settled.
+    pub may_reuse: bool,
+    pub waiting: VecDeque<(Member, Share)>,
+}
+
+impl Settling {
+    pub async fn run(mut self) {
+        let session = self.session;
+        let mut is_settled = self.may_reuse;
+        let mut takes_its_time = false;
+        while let Some((member, share)) = self.waiting.pop_front() {
+            let is_last = self.waiting.is_empty();
+            let limit = (!is_last && !takes_its_time).then_some(millis(SLICE));
+            takes_its_time = false;
+            let Some(mut request) = member.request().and_then(|original| {
+                merge::statement(&original, &member.write, &session, share.first, limit)
+            }) else {
+                continue;
+            };
+            self.shared.stats.one_by_one();
+            let body = match self.next.borrow().run(&mut request).await {
+                Ok(reply) => Bytes::copy_from_slice(reply.body()),
+                Err(failure) if limit.is_some() && never_left_in_time(&failure) => {
+                    takes_its_time = true;
+                    self.waiting.push_front((member, share));
+                    continue;
+                }
+                Err(mut failure) => {
+                    // Sent or not, it may have been executed with the batch.
+                    failure.sent = true;
+                    is_settled = false;
+                    let state = in_doubt(session, &share);
+                    self.shared.journal.set(member.write.id.as_ref(), state);
+                    member.ticket.tell(Told::Failed(failure));
+                    continue;
+                }
+            };
+            let view = ReplyView::read(&body);
+            if view.ok && limit.is_some() && split::has_write_concern_timeout(&body) {
+                // It is executed, and waits for what the others will wait for too.
+                takes_its_time = true;
+                self.waiting.push_front((member, share));
+            } else if !view.ok && limit.is_some() && view.code == Some(super::MAX_TIME_MS_EXPIRED) {
+                self.waiting.push_back((member, share));
+            } else {
+                let part = split::whole(&body, share.labelled);
+                let stays = must_stay_askable(&view);
+                is_settled &= !stays;
+                let state = match stays {
+                    true => in_doubt(session, &share),
+                    false => State::Done(part.clone()),
+                };
+                self.shared.journal.set(member.write.id.as_ref(), state);
+                member.ticket.tell(Told::Answer(part));
+            }
+        }
+        if is_settled {
+            self.shared.sessions.give_back(self.principal, session);
+        }
+    }
+}
+
+/// How long one write may hold up the others of its batch when they are asked for one by one.
+const SLICE: Duration = Duration::from_millis(200);
