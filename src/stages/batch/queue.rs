@@ -125,6 +125,8 @@ pub(super) struct Groups {
 struct Group {
     queue: VecDeque<Member>,
     bytes: usize,
+    /// Rung when so many wait.
+    awaited: Option<(usize, Arc<Notify>)>,
 }
 
 /// What becomes of a write that comes.
@@ -170,6 +172,23 @@ impl Groups {
         self.bytes.fetch_add(member.size(), Relaxed);
         group.bytes += member.size();
         group.queue.push_back(member);
+        if let Some((_, bell)) = group
+            .awaited
+            .take_if(|(enough, _)| group.queue.len() >= *enough)
+        {
+            bell.notify_one();
+        }
+    }
+
+    /// A bell that rings when so many of the group wait. `None`: they do already.
+    pub fn bell(&self, key: &[u8], enough: usize) -> Option<Arc<Notify>> {
+        let mut group = self.groups.get_mut(key)?;
+        if group.queue.len() >= enough {
+            return None;
+        }
+        let bell = Arc::new(Notify::new());
+        group.awaited = Some((enough, Arc::clone(&bell)));
+        Some(bell)
     }
 
     /// What was under way has returned: those who leave now. Empty: nobody waits, and the group is

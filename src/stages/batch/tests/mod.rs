@@ -2,6 +2,7 @@
 
 mod model;
 mod random;
+mod singles;
 
 use std::sync::Arc;
 use std::time::Duration;

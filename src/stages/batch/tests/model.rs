@@ -1,6 +1,7 @@
-//! A server in a few lines: inserts, retryable writes with statement numbers, and faults on demand.
+//! A server in a few lines: writes by `_id`, retryable with statement numbers, `bulkWrite`, and faults
+//! on demand.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bson::{Bson, Document, doc};
 use parking_lot::Mutex;
@@ -27,16 +28,39 @@ pub enum Trouble {
 #[derive(Default)]
 pub struct Model {
     state: Mutex<State>,
-    /// Each insert takes one permit; `None` in `gated` lets all pass.
+    /// Each write takes one permit; `None` in `gated` lets all pass.
     pub gate: Option<Semaphore>,
     pub standalone: bool,
+    pub bulk: Bulk,
+}
+
+/// Whether it has `bulkWrite`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bulk {
+    #[default]
+    None,
+    /// Its operations may have numbers; results come two at a time.
+    Numbered,
+    /// It takes a `txnNumber` and doesn't heed it, and refuses numbers.
+    Unnumbered,
+}
+
+/// What a statement did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Did {
+    n: i32,
+    modified: i32,
+    upserted: Option<i32>,
+    error: Option<i32>,
 }
 
 #[derive(Default)]
 struct State {
     /// Document by `_id`.
     documents: BTreeMap<i32, Document>,
-    sessions: HashMap<Vec<u8>, (i64, HashSet<i32>)>,
+    sessions: HashMap<Vec<u8>, (i64, HashMap<i32, Did>)>,
+    /// Results that weren't fetched yet.
+    cursors: HashMap<i64, Vec<Document>>,
     troubles: VecDeque<Trouble>,
     /// Commands, with their documents in the body.
     asked: Vec<Document>,
@@ -63,12 +87,12 @@ impl Model {
         self.state.lock().documents.len()
     }
 
-    /// Inserts that were executed or met trouble, in order.
+    /// Writes that were executed or met trouble, in order.
     pub fn asked(&self) -> Vec<Document> {
         self.state.lock().asked.clone()
     }
 
-    /// Inserts that have come, those at the gate included.
+    /// Writes that have come, those at the gate included.
     pub fn arrived(&self) -> usize {
         self.state.lock().arrived
     }
@@ -77,13 +101,19 @@ impl Model {
         let mut command = Document::from_reader(request.command.body().as_ref()).unwrap();
         if command.contains_key("hello") {
             let mut hello = doc! {
-                "maxWriteBatchSize": 1000, "maxMessageSizeBytes": 48_000_000, "maxWireVersion": 17,
+                "maxWriteBatchSize": 1000, "maxMessageSizeBytes": 48_000_000,
+                "maxWireVersion": if self.bulk == Bulk::None { 17 } else { 27 },
                 "logicalSessionTimeoutMinutes": 30, "ok": 1.0,
             };
             if !self.standalone {
                 hello.insert("setName", "r");
             }
             return Ok(hello);
+        }
+        if let Ok(id) = command.get_i64("getMore") {
+            let rest = self.state.lock().cursors.remove(&id).unwrap_or_default();
+            let cursor = doc! {"id": 0_i64, "ns": "admin.$cmd.bulkWrite", "nextBatch": rest};
+            return Ok(doc! {"cursor": cursor, "ok": 1.0});
         }
         for sequence in &request.msg.sequences {
             let read = |d: Result<&[u8], _>| Bson::from(Document::from_reader(d.unwrap()).unwrap());
@@ -95,7 +125,7 @@ impl Model {
             gate.acquire().await.unwrap().forget();
         }
         tokio::task::yield_now().await;
-        let done = self.state.lock().insert(command, self.standalone);
+        let done = self.state.lock().run(command, self.standalone, self.bulk);
         tokio::task::yield_now().await;
         done
     }
@@ -111,7 +141,12 @@ impl Backend for Model {
 }
 
 impl State {
-    fn insert(&mut self, command: Document, standalone: bool) -> Result<Document, Failure> {
+    fn run(
+        &mut self,
+        command: Document,
+        standalone: bool,
+        bulk: Bulk,
+    ) -> Result<Document, Failure> {
         let trouble = self.troubles.pop_front().unwrap_or(Trouble::None);
         self.asked.push(command.clone());
         match trouble {
@@ -119,7 +154,14 @@ impl State {
             Trouble::LostBefore => return Err(Failure::lost("before")),
             _ => {}
         }
-        let number = command.get_i64("txnNumber").ok();
+        let name = command.keys().next().unwrap().clone();
+        let is_bulk = name == "bulkWrite";
+        if is_bulk && bulk == Bulk::Unnumbered && command.contains_key("stmtIds") {
+            let what = "BSON field 'bulkWrite.stmtIds' is an unknown field.";
+            return Ok(doc! {"ok": 0.0, "errmsg": what, "code": 40415});
+        }
+        let heeds = !(is_bulk && bulk == Bulk::Unnumbered);
+        let number = command.get_i64("txnNumber").ok().filter(|_| heeds);
         if standalone && number.is_some() {
             return Ok(doc! {"ok": 0.0, "code": 20});
         }
@@ -133,62 +175,60 @@ impl State {
                 return Ok(doc! {"ok": 0.0, "code": 225, "codeName": "TransactionTooOld"});
             }
             if known.0 < number {
-                *known = (number, HashSet::new());
+                *known = (number, HashMap::new());
             }
         }
-        let documents = command.get_array("documents").unwrap();
-        if documents
+        let list = match name.as_str() {
+            "insert" => "documents",
+            "update" => "updates",
+            "delete" => "deletes",
+            _ => "ops",
+        };
+        let statements: Vec<Document> = command
+            .get_array(list)
+            .unwrap()
             .iter()
-            .any(|d| d.as_document().unwrap().contains_key("broken"))
-        {
+            .map(|s| statement(&name, s.as_document().unwrap()))
+            .collect();
+        let is_broken = |s: &Document| {
+            let what = s.get_document("document").or(s.get_document("u"));
+            what.is_ok_and(|d| d.contains_key("broken"))
+        };
+        if statements.iter().any(is_broken) {
             return Ok(doc! {"ok": 0.0, "code": 22, "codeName": "InvalidBSON"});
         }
         let ordered = command.get_bool("ordered").unwrap_or(true);
-        let (mut n, mut errors, mut retried) = (0, Vec::new(), Vec::new());
-        for (index, document) in documents.iter().enumerate() {
+        let (mut done, mut retried) = (Vec::new(), Vec::new());
+        for (index, statement) in statements.iter().enumerate() {
             if let Trouble::Midway(after, code) = trouble
                 && index == after
             {
                 return Ok(doc! {"ok": 0.0, "code": code});
             }
-            let statement = match command.get_array("stmtIds") {
+            let id = match command.get_array("stmtIds") {
                 Ok(ids) => ids[index].as_i32().unwrap(),
                 Err(_) => index as i32,
             };
-            let executed = self.sessions.get_mut(&session).filter(|_| number.is_some());
-            if executed
-                .as_ref()
-                .is_some_and(|(_, done)| done.contains(&statement))
-            {
-                retried.push(statement);
-                n += 1;
+            let executed = self.sessions.get(&session).filter(|_| number.is_some());
+            if let Some(before) = executed.and_then(|(_, done)| done.get(&id)) {
+                retried.push(id);
+                done.push(*before);
                 continue;
             }
-            let document = document.as_document().unwrap();
-            let id = document.get_i32("_id").unwrap();
-            if self.documents.contains_key(&id) {
-                errors.push(doc! {
-                    "index": index as i32, "code": 11000, "errmsg": format!("E11000 dup key: {id}"),
-                    "keyPattern": {"_id": 1}, "keyValue": {"_id": id},
-                });
-                if ordered {
-                    break;
-                }
-                continue;
+            let did = self.apply(statement);
+            done.push(did);
+            if number.is_some() && (did.modified > 0 || did.upserted.is_some()) {
+                let known = self.sessions.entry(session.clone()).or_default();
+                known.1.insert(id, did);
             }
-            self.documents.insert(id, document.clone());
-            if let Some((_, done)) = executed {
-                done.insert(statement);
+            if did.error.is_some() && ordered {
+                break;
             }
-            n += 1;
         }
-        let mut reply = doc! {"n": n, "electionId": 1, "opTime": 2};
-        if !errors.is_empty() {
-            reply.insert("writeErrors", errors);
-        }
-        if !retried.is_empty() {
-            reply.insert("retriedStmtIds", retried);
-        }
+        let mut reply = match is_bulk {
+            true => self.bulk_reply(&done, &statements),
+            false => plain_reply(&name, &done, &statements, retried),
+        };
         match trouble {
             Trouble::LostAfter => return Err(Failure::lost("after")),
             Trouble::Labelled => {
@@ -203,4 +243,137 @@ impl State {
         reply.insert("operationTime", 3);
         Ok(reply)
     }
+
+    fn apply(&mut self, statement: &Document) -> Did {
+        let changed = Did {
+            n: 1,
+            modified: 1,
+            ..Did::default()
+        };
+        if let Ok(document) = statement.get_document("document") {
+            let id = document.get_i32("_id").unwrap();
+            if self.documents.contains_key(&id) {
+                return Did {
+                    error: Some(id),
+                    ..Did::default()
+                };
+            }
+            self.documents.insert(id, document.clone());
+            return changed;
+        }
+        let id = statement.get_document("q").unwrap().get_i32("_id").unwrap();
+        let Ok(update) = statement.get_document("u") else {
+            return match self.documents.remove(&id) {
+                Some(_) => changed,
+                None => Did::default(),
+            };
+        };
+        if update.contains_key("$refused") {
+            return Did {
+                error: Some(id),
+                ..Did::default()
+            };
+        }
+        let is_there = self.documents.contains_key(&id);
+        if !is_there && !statement.get_bool("upsert").unwrap_or(false) {
+            return Did::default();
+        }
+        let document = self.documents.entry(id).or_insert_with(|| doc! {"_id": id});
+        let before = document.clone();
+        for (field, value) in update.get_document("$set").unwrap_or(&Document::new()) {
+            document.insert(field, value.clone());
+        }
+        for (field, by) in update.get_document("$inc").unwrap_or(&Document::new()) {
+            let sum = document.get_i32(field).unwrap_or(0) + by.as_i32().unwrap();
+            document.insert(field, sum);
+        }
+        Did {
+            n: 1,
+            modified: i32::from(is_there && *document != before),
+            upserted: (!is_there).then_some(id),
+            error: None,
+        }
+    }
+
+    /// Results come two at a time.
+    fn bulk_reply(&mut self, done: &[Did], statements: &[Document]) -> Document {
+        let mut results: Vec<Document> = done
+            .iter()
+            .enumerate()
+            .map(|(i, did)| result(i, did, statements))
+            .collect();
+        let rest = results.split_off(results.len().min(2));
+        let id = i64::from(!rest.is_empty()) * (self.cursors.len() as i64 + 1);
+        if id != 0 {
+            self.cursors.insert(id, rest);
+        }
+        let cursor = doc! {"id": id, "ns": "admin.$cmd.bulkWrite", "firstBatch": results};
+        doc! {"cursor": cursor, "nErrors": 0, "nModified": 0, "electionId": 1, "opTime": 2}
+    }
+}
+
+/// The parts of a statement, by the names of `update` and `delete`; `document` of an insert.
+fn statement(command: &str, raw: &Document) -> Document {
+    match command {
+        "insert" => doc! {"document": raw},
+        "bulkWrite" => {
+            let mut statement = doc! {"q": raw.get_document("filter").unwrap()};
+            if let Some(update) = raw.get("updateMods") {
+                statement.insert("u", update);
+            }
+            statement.extend(raw.clone());
+            statement
+        }
+        _ => raw.clone(),
+    }
+}
+
+fn plain_reply(name: &str, done: &[Did], statements: &[Document], retried: Vec<i32>) -> Document {
+    let n: i32 = done.iter().map(|d| d.n).sum();
+    let mut reply = doc! {"n": n, "electionId": 1, "opTime": 2};
+    let (mut errors, mut upserted) = (Vec::new(), Vec::new());
+    for (index, did) in done.iter().enumerate() {
+        if let Some(id) = did.error {
+            errors.push(error(index as i32, id, statements));
+        }
+        if let Some(id) = did.upserted {
+            upserted.push(doc! {"index": index as i32, "_id": id});
+        }
+    }
+    if !errors.is_empty() {
+        reply.insert("writeErrors", errors);
+    }
+    if !retried.is_empty() {
+        reply.insert("retriedStmtIds", retried);
+    }
+    if !upserted.is_empty() {
+        reply.insert("upserted", upserted);
+    }
+    if name == "update" {
+        let modified: i32 = done.iter().map(|d| d.modified).sum();
+        reply.insert("nModified", modified);
+    }
+    reply
+}
+
+fn error(index: i32, id: i32, statements: &[Document]) -> Document {
+    match statements[index as usize].contains_key("document") {
+        true => super::duplicate(index, id),
+        false => doc! {"index": index, "code": 66, "errmsg": "refused"},
+    }
+}
+
+fn result(index: usize, did: &Did, statements: &[Document]) -> Document {
+    let index = index as i32;
+    if did.error.is_some() {
+        return doc! {"ok": 0.0, "idx": index, "code": 66, "errmsg": "refused", "n": 0};
+    }
+    let mut result = doc! {"ok": 1.0, "idx": index, "n": did.n};
+    if statements[index as usize].contains_key("u") {
+        result.insert("nModified", did.modified);
+    }
+    if let Some(id) = did.upserted {
+        result.insert("upserted", doc! {"_id": id});
+    }
+    result
 }
