@@ -83,7 +83,7 @@ impl Default for Batch {
             max_documents: 1000,
             max_size: ByteSize(4 << 20),
             linger: Duration::ZERO,
-            gather: Duration::from_millis(1),
+            gather: Duration::ZERO,
             max_wait: Duration::from_secs(1),
             journal: 20_000,
             bypass_namespaces: Vec::new(),

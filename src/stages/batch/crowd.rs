@@ -3,7 +3,7 @@
 //! Clients that write one document after the other come back together, some hundred microseconds
 //! after they were answered. Whoever is first would leave alone, at a whole command's cost, while
 //! all others wait for it: then half of all commands are for one write. So after a batch of many,
-//! the next one waits for most of them, and no longer than `batch.gather`. A lone client, or a few,
+//! the next one waits for most of them, and no longer than `batch.gather` (zero by default). A lone client, or a few,
 //! never wait. Where a crowd doesn't come back (`missed`), the next ones aren't waited for: one
 //! batch, then two, then four …
 
