@@ -99,6 +99,14 @@ async fn live(number: i32, address: &str, seen: &Seen, restless: bool, work: Wor
                     assert_eq!(reply.get_i32("n").ok(), Some(1), "{reply}");
                     life.acknowledged.push(id);
                     seen.acknowledged.fetch_add(1, Relaxed);
+                    if restless && random.below(10) == 0 {
+                        // As if the reply had been lost.
+                        let again = ask(&mut client, &command).await.unwrap();
+                        assert!(
+                            again.get_i32("n").ok() == Some(1) || retryable(&again),
+                            "{again}"
+                        );
+                    }
                     break;
                 }
                 Ok(reply) => assert!(retryable(&reply), "{reply}"),
