@@ -116,6 +116,11 @@ pub fn without_retry_marks(reply: &[u8]) -> Option<Bytes> {
     Some(Bytes::from(body.finish()))
 }
 
+/// The same message with another body.
+pub fn with_body(request_id: i32, msg: &OpMsg, body: &[u8]) -> Bytes {
+    rebuild(request_id, msg, body)
+}
+
 fn rebuild(request_id: i32, msg: &OpMsg, body: &[u8]) -> Bytes {
     let flags = msg.flags & !(op_msg::CHECKSUM_PRESENT | op_msg::MORE_TO_COME);
     let sequences: Vec<(&str, &[u8])> = msg

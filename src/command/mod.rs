@@ -13,6 +13,7 @@
 mod bypass;
 mod edit;
 mod error_reply;
+mod filters;
 mod footprint;
 mod key;
 mod kind;
@@ -33,9 +34,10 @@ mod volatile;
 
 pub use bypass::Bypass;
 pub use edit::{
-    acknowledged, commit_again, numbered, with_max_time, without_cluster_time, without_retry_marks,
+    acknowledged, commit_again, numbered, with_body, with_max_time, without_cluster_time, without_retry_marks,
 };
 pub use error_reply::{ErrorReply, codes, labels};
+pub use filters::{Filters, filters};
 pub use footprint::{Footprint, Namespace, footprint};
 pub use key::{KEY_COMMAND, Wish, canonical};
 pub use kind::Kind;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::value::{ByteSize, NamespacePattern};
+use super::value::{self, ByteSize, NamespacePattern};
 
 /// One rule. Of those that fit a read, the first counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,7 +23,11 @@ pub struct CacheRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<bool>,
     /// Longest life of their entries, whatever `external_writes` says.
-    #[serde(default, with = "lives", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        with = "value::duration::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub ttl: Option<Duration>,
     /// Largest of their entries that is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,22 +48,14 @@ pub enum CachedCommand {
     Distinct,
 }
 
-/// An optional duration with its unit.
-mod lives {
-    use std::time::Duration;
-
-    use serde::{Deserializer, Serializer};
-
-    use crate::config::value::duration;
-
-    pub fn serialize<S: Serializer>(value: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(value) => duration::serialize(value, out),
-            None => out.serialize_none(),
+impl CachedCommand {
+    /// The command's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Find => "find",
+            Self::Aggregate => "aggregate",
+            Self::Count => "count",
+            Self::Distinct => "distinct",
         }
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
-        duration::deserialize(input).map(Some)
     }
 }

@@ -13,8 +13,8 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::mistake::Mistake;
 use super::{
-    Config, Console, ExternalWrites, HostPort, ServerTlsMode, Token, UpstreamTlsMode, UpstreamUri,
-    pem,
+    Config, Console, ExternalWrites, HostPort, RuledCommand, ServerTlsMode, Token, UpstreamTlsMode,
+    UpstreamUri, UserRule, pem,
 };
 
 /// A mistake and the keys that it was concluded from.
@@ -32,6 +32,7 @@ pub(super) fn check(config: &Config) -> Vec<Found> {
     upstream_tls(config, &mut found);
     uri(config, &mut found);
     cache(config, &mut found);
+    rules(config, &mut found);
     admin(config, &mut found);
     log(config, &mut found);
     found.0
@@ -417,6 +418,79 @@ fn cache(config: &Config, found: &mut Findings) {
             &["cache.ttl", "cache.external_writes", "cache.enabled"],
             "may not be zero unless external_writes is \"none\": no entry would ever be served",
             "give it a time, set external_writes = \"none\" if all writes pass through this proxy, or set cache.enabled = false",
+        );
+    }
+}
+
+fn rules(config: &Config, found: &mut Findings) {
+    let mut names: Vec<&str> = Vec::new();
+    for (n, rule) in (1..).zip(&config.rewrite.rules) {
+        let mut wrong = |what: &str, help: &str| {
+            let what = format!("rule {n} ({}) {what}", rule.namespace);
+            found.add(&["rewrite.rules"], what, help);
+        };
+        let changes = rule.hint.is_some()
+            || rule.max_time.is_some()
+            || rule.max_limit.is_some()
+            || rule.read_preference.is_some();
+        match &rule.deny {
+            None if !changes => wrong(
+                "changes nothing",
+                "give it deny, hint, max_time, max_limit or read_preference",
+            ),
+            Some(_) if changes => wrong(
+                "denies what it would change",
+                "leave out deny, or hint, max_time, max_limit and read_preference",
+            ),
+            Some(text) if text.trim().is_empty() => {
+                wrong("has an empty deny", "say why: clients are shown the text")
+            }
+            _ => {}
+        }
+        if rule.max_time.is_some_and(|limit| limit.as_millis() == 0) {
+            wrong("has no max_time left", "use \"1ms\" or longer");
+        }
+        if rule.max_limit == Some(0) {
+            wrong(
+                "has a max_limit of 0",
+                "use 1 or more; deny refuses the read",
+            );
+        }
+        if rule.hint.as_ref().is_some_and(String::is_empty) {
+            wrong("has an empty hint", "name an index, such as \"a_1\"");
+        }
+        if let Some(command) = rule.command {
+            misplaced(rule, command, &mut wrong);
+        }
+        if let Some(name) = &rule.name {
+            if names.contains(&name.as_str()) {
+                wrong("has the name of a rule before it", "give each its own name");
+            }
+            names.push(name);
+        }
+    }
+}
+
+/// What a rule says that its command can't be given.
+fn misplaced(rule: &UserRule, command: RuledCommand, wrong: &mut impl FnMut(&str, &str)) {
+    use RuledCommand::{Aggregate, Count, Find, Insert};
+    let name = command.as_str();
+    if rule.hint.is_some() && !matches!(command, Find | Aggregate | Count) {
+        let what = format!("gives {name} a hint");
+        wrong(&what, "hints are for find, aggregate and count");
+    }
+    if rule.max_limit.is_some() && !matches!(command, Find | Aggregate) {
+        let what = format!("gives {name} a max_limit");
+        wrong(&what, "max_limit is for find and aggregate");
+    }
+    if rule.read_preference.is_some() && !command.reads() {
+        let what = format!("gives {name} a read_preference");
+        wrong(&what, "writes go to the primary");
+    }
+    if rule.filter.is_some() && command == Insert {
+        wrong(
+            "wants a filter of insert, which has none",
+            "leave filter out",
         );
     }
 }

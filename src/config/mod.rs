@@ -1,7 +1,8 @@
 //! `proxy.toml`: every setting, parsed once into its final type.
 //!
 //! [`Config::load`] reports every mistake at once, each with its key and what to do about it.
-//! One file per table ([`server`], [`upstream`], [`cache`], [`batch`], [`profile`], [`advice`], [`retry`], [`admission`], [`admin`], [`log`]), plus the value
+//! One file per table ([`server`], [`upstream`], [`rewrite`], [`cache`], [`batch`], [`profile`], [`advice`], [`retry`],
+//! [`admission`], [`admin`], [`log`]), plus the value
 //! types that more than one of them needs ([`value`]). A [`Config`] is an ordinary value that is
 //! handed down; nothing here is global, so several proxies fit in one process.
 //!
@@ -22,6 +23,8 @@ mod mistake;
 pub mod pem;
 pub mod profile;
 pub mod retry;
+pub mod rewrite;
+mod rewrite_rule;
 pub mod server;
 pub mod upstream;
 pub mod value;
@@ -39,6 +42,8 @@ pub use log::{Log, LogFormat};
 pub use mistake::{ConfigErrors, Mistake};
 pub use profile::Profile;
 pub use retry::Retry;
+pub use rewrite::{Rewrite, RewriteRule};
+pub use rewrite_rule::{PreferenceMode, RuledCommand, UserRule};
 pub use server::{Posture, Server, ServerTls, ServerTlsMode};
 pub use upstream::{Upstream, UpstreamTls, UpstreamTlsMode};
 pub use value::{ByteSize, Compression, HostPort, NamespacePattern, Token, UpstreamUri};
@@ -51,6 +56,8 @@ pub struct Config {
     pub server: Server,
     /// `[upstream]`: the MongoDB deployment behind the proxy.
     pub upstream: Upstream,
+    /// `[rewrite]`: queries turned into cheaper ones, and rules of the operator's own.
+    pub rewrite: Rewrite,
     /// `[cache]`: replies of reads kept in memory.
     pub cache: Cache,
     /// `[batch]`: writes of several clients sent in one command.

@@ -458,3 +458,48 @@ fn no_secret_is_ever_printed() {
         );
     }
 }
+
+#[test]
+fn every_mistake_in_a_rule_is_named_with_its_number() {
+    let found = mistakes(
+        r#"
+        [rewrite]
+        off = ["flatten"]
+        [[rewrite.rules]]
+        namespace = "d.c"
+        [[rewrite.rules]]
+        namespace = "d.c"
+        deny = "no"
+        hint = "a_1"
+        [[rewrite.rules]]
+        name = "x"
+        namespace = "d.c"
+        command = "insert"
+        filter = ["a"]
+        hint = "a_1"
+        max_limit = 0
+        read_preference = "secondary"
+        [[rewrite.rules]]
+        name = "x"
+        namespace = "d.*"
+        command = "findAndModify"
+        max_time = "0s"
+        "#,
+    );
+    assert!(keys(&found).iter().all(|key| *key == "rewrite.rules"));
+    let what: Vec<&str> = found.iter().map(|m| m.what.as_str()).collect();
+    let expected = [
+        "rule 1 (d.c) changes nothing",
+        "rule 2 (d.c) denies what it would change",
+        "rule 3 (d.c) has a max_limit of 0",
+        "rule 3 (d.c) gives insert a hint",
+        "rule 3 (d.c) gives insert a max_limit",
+        "rule 3 (d.c) gives insert a read_preference",
+        "rule 3 (d.c) wants a filter of insert, which has none",
+        "rule 4 (d.*) has no max_time left",
+        "rule 4 (d.*) has the name of a rule before it",
+    ];
+    assert_eq!(what, expected);
+    let unknown = mistakes("[rewrite]\noff = [\"flaten\"]\n");
+    assert_eq!(keys(&unknown), ["rewrite.off[0]"]);
+}

@@ -23,7 +23,7 @@ pub use error::{Failure, Fault};
 #[doc(hidden)]
 pub use fences::Weakened;
 pub use fences::{Fence, Fences, Mark, Reads, Stamp, Tie, Tied, Window};
-pub use request::{Met, NO_PRINCIPAL, Principal, Reply, Request};
+pub use request::{Met, NO_PRINCIPAL, Principal, Replaced, Reply, Request};
 pub use sessions::{OwnSession, OwnSessions};
 pub use stage::{Backend, BoxFuture, Next, Outcome, OwnedNext, Stage};
 pub use trail::{Decision, Trail};

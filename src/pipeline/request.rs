@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::trail::Trail;
-use crate::command::Command;
+use crate::command::{Command, with_body};
 use crate::wire::build;
 use crate::wire::frame::Frame;
 use crate::wire::header::HEADER_LEN;
@@ -102,12 +102,43 @@ impl Request {
         })
     }
 
+    /// Puts another command document in the place of the one that came, and gives that back. The message
+    /// keeps its id, its flags and its document sequences; a checksum is left out. `None`, and nothing
+    /// is changed, for a message with sections that aren't known and for a document that can't be read.
+    pub fn replace_body(&mut self, body: &[u8]) -> Option<Replaced> {
+        if self.msg.unknown.is_some() {
+            return None;
+        }
+        let bytes = with_body(self.frame.request_id(), &self.msg, body);
+        let frame = Frame { bytes };
+        let msg = OpMsg::parse(&frame).ok()?;
+        let command = Command::parse(&msg)?;
+        Some(Replaced {
+            frame: std::mem::replace(&mut self.frame, frame),
+            msg: std::mem::replace(&mut self.msg, msg),
+            command: std::mem::replace(&mut self.command, command),
+        })
+    }
+
+    /// Puts back what came, for those who handed the request on: it is theirs to look at.
+    pub fn restore(&mut self, replaced: Replaced) {
+        (self.frame, self.msg, self.command) = (replaced.frame, replaced.msg, replaced.command);
+    }
+
     /// When the client's own `maxTimeMS` runs out.
     pub fn deadline(&self) -> Option<Instant> {
         let limit = self.command.max_time_ms.filter(|&ms| ms > 0)?;
         self.received
             .checked_add(std::time::Duration::from_millis(limit))
     }
+}
+
+/// The message in whose place another was put.
+#[derive(Debug)]
+pub struct Replaced {
+    frame: Frame,
+    msg: OpMsg,
+    command: Command,
 }
 
 /// An answer on its way to the client.
@@ -159,5 +190,36 @@ impl Reply {
             .first_chunk::<4>()
             .map_or(0, |b| u32::from_le_bytes(*b) as usize);
         rest.get(..len).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::{Document, doc};
+
+    use super::*;
+    use crate::wire::op_msg::{CHECKSUM_PRESENT, EXHAUST_ALLOWED};
+
+    #[test]
+    fn another_body_keeps_the_rest_of_the_message_and_is_what_counts_from_then_on() {
+        let body = doc! {"find": "c", "filter": {"$and": [{"a": 1}]}, "$db": "d"};
+        let body = body.to_vec().unwrap();
+        let flags = CHECKSUM_PRESENT | EXHAUST_ALLOWED;
+        let frame = Frame {
+            bytes: build::op_msg(77, 0, flags, &body),
+        };
+        let msg = OpMsg::parse(&frame).unwrap();
+        let mut request = Request::new(frame, msg, NO_PRINCIPAL.clone());
+        let other = doc! {"find": "c", "filter": {"a": 1}, "maxTimeMS": 5, "$db": "d"};
+        let came = request.replace_body(&other.to_vec().unwrap()).unwrap();
+        assert_eq!(request.frame.request_id(), 77);
+        assert_eq!(request.msg.flags, EXHAUST_ALLOWED);
+        assert_eq!(request.command.max_time_ms, Some(5));
+        let sent = OpMsg::parse(&request.frame).unwrap().body.unwrap();
+        assert_eq!(Document::from_reader(&mut sent.as_ref()).unwrap(), other);
+        assert!(request.replace_body(b"broken").is_none());
+        request.restore(came);
+        assert_eq!(request.command.body(), &body);
+        assert_eq!(request.msg.flags, flags);
     }
 }

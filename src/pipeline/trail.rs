@@ -5,6 +5,12 @@ use crate::command::Bypass;
 /// One decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
+    /// Sent on in another form that means the same.
+    Rewritten,
+    /// Changed by a rule of the configuration.
+    Ruled,
+    /// Refused by a rule of the configuration.
+    Denied,
     /// Answered from the cache.
     Hit,
     /// Looked for in the cache and not there.

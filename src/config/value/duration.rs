@@ -25,3 +25,23 @@ pub fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::E
         ))),
     }
 }
+
+/// An optional duration with its unit.
+pub mod optional {
+    use std::time::Duration;
+
+    use serde::{Deserializer, Serializer};
+
+    /// Writes nothing for `None`.
+    pub fn serialize<S: Serializer>(value: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => super::serialize(value, out),
+            None => out.serialize_none(),
+        }
+    }
+
+    /// Reads a duration that is there.
+    pub fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
+        super::deserialize(input).map(Some)
+    }
+}

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use crate::command::{Bypass, Command, Kind};
-use crate::config::{self, CacheRule, CachedCommand};
-use crate::wire::doc;
+use crate::command::{Bypass, Command, filters};
+use crate::config::{self, CacheRule};
 
 /// How the answer of one read is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +24,11 @@ pub(super) fn terms(config: &config::Cache, command: &Command) -> Result<Terms, 
     }
     let rule = config.rules.iter().find(|rule| {
         rule.namespace.matches(db, collection)
-            && rule.command.is_none_or(|c| is(c, command.kind))
+            && rule.command.is_none_or(|c| c.as_str() == command.name())
             && rule
                 .filter
                 .as_ref()
-                .is_none_or(|fields| names(command, fields))
+                .is_none_or(|fields| filters(command, &[]).any_names(fields))
     });
     if rule.is_some_and(|rule| rule.cache == Some(false)) {
         return Err(Bypass::Rule);
@@ -41,42 +40,6 @@ pub(super) fn terms(config: &config::Cache, command: &Command) -> Result<Terms, 
         ttl: rule.and_then(|rule| rule.ttl),
         max_entry: usize::try_from(max_entry.as_u64()).unwrap_or(usize::MAX),
     })
-}
-
-fn is(command: CachedCommand, kind: Kind) -> bool {
-    matches!(
-        (command, kind),
-        (CachedCommand::Find, Kind::Find)
-            | (CachedCommand::Aggregate, Kind::Aggregate)
-            | (CachedCommand::Count, Kind::Count)
-            | (CachedCommand::Distinct, Kind::Distinct)
-    )
-}
-
-/// Whether the filter names these fields and no others.
-fn names(command: &Command, fields: &[String]) -> bool {
-    let filter = filter(command).unwrap_or_default();
-    let mut named = 0;
-    for element in doc::elements(filter).flatten() {
-        if !fields.iter().any(|field| field == element.key) {
-            return false;
-        }
-        named += 1;
-    }
-    named == fields.len()
-}
-
-fn filter(command: &Command) -> Option<&[u8]> {
-    let body = command.body();
-    match command.kind {
-        Kind::Find => doc::find(body, "filter")?.as_document(),
-        Kind::Aggregate => {
-            let stages = doc::find(body, "pipeline")?.as_array()?;
-            let first = doc::elements(stages).next()?.ok()?.as_document()?;
-            doc::find(first, "$match")?.as_document()
-        }
-        _ => doc::find(body, "query")?.as_document(),
-    }
 }
 
 #[cfg(test)]
