@@ -170,6 +170,7 @@ impl Collector for Numbers {
         watch(&mut out, shared)?;
         batch(&mut out, shared)?;
         retry(&mut out, shared)?;
+        rewrite(&mut out, shared)?;
         let memory = memory::sample();
         if let Some(rss) = memory.rss {
             bytes(&mut out, "memory_resident", "Resident set size.", rss)?;
@@ -265,6 +266,20 @@ fn watch(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fm
         ),
         None => Ok(()),
     }
+}
+
+fn rewrite(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fmt::Error> {
+    let stats = shared.rewrite.stats();
+    let help = "Commands sent on in another form that means the same.";
+    counter(out, "rewrite_rewritten", help, stats.rewritten())?;
+    let help = "Commands refused by a rule of the configuration.";
+    counter(out, "rewrite_denied", help, stats.denied())?;
+    let help = "In how many commands each rewrite had a part.";
+    let mut family = out.encode_descriptor("rewrite_by_rule", help, None, MetricType::Counter)?;
+    for (rule, n) in stats.by_rule() {
+        ConstCounter::new(n).encode(family.encode_family(&[("rule", rule.as_str())])?)?;
+    }
+    Ok(())
 }
 
 fn batch(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fmt::Error> {

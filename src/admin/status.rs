@@ -20,6 +20,7 @@ pub fn status(shared: &Shared) -> Value {
             "open_transactions": shared.pipeline.open_transactions(),
         },
         "batch": batch(shared),
+        "rewrite": rewrite(shared),
         "pool": {
             "links": pool.links,
             "idle": pool.idle,
@@ -164,6 +165,26 @@ fn retry(shared: &Shared) -> Value {
 fn admission(shared: &Shared) -> Value {
     let stats = shared.upstream.admission();
     json!({ "queued": stats.queued, "rejected": stats.rejected, "limit": stats.limit })
+}
+
+fn rewrite(shared: &Shared) -> Value {
+    let stats = shared.rewrite.stats();
+    let by_rule: Map<String, Value> = stats
+        .by_rule()
+        .map(|(rule, n)| (rule.as_str().to_owned(), json!(n)))
+        .collect();
+    let rules: Map<String, Value> = shared
+        .rewrite
+        .user_rules()
+        .map(|(name, n)| (name.to_owned(), json!(n)))
+        .collect();
+    json!({
+        "enabled": shared.config.rewrite.enabled,
+        "rewritten": stats.rewritten(),
+        "by_rule": by_rule,
+        "denied": stats.denied(),
+        "rules": rules,
+    })
 }
 
 fn servers(shared: &Shared) -> Vec<Value> {

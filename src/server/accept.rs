@@ -28,6 +28,7 @@ use crate::stages::batch::Batch;
 use crate::stages::cache::Cache;
 use crate::stages::profile::Profile;
 use crate::stages::retry::Retry;
+use crate::stages::rewrite::Rewrite;
 use crate::upstream::watch::{self, Watch};
 use crate::upstream::{Deployment, SeedError, TlsError, Upstream, set_home};
 
@@ -81,6 +82,7 @@ impl Clients {
                 Arc::clone(&horizon),
             ))
         });
+        let rewrite = Arc::new(Rewrite::new(&config.rewrite));
         let batch = config
             .batch
             .enabled
@@ -110,6 +112,7 @@ impl Clients {
         });
         let stages = Stages {
             profile: profile.clone(),
+            rewrite: Arc::clone(&rewrite),
             cache: cache.clone(),
             batch: batch.clone(),
             retry: retry.clone(),
@@ -123,6 +126,7 @@ impl Clients {
             config,
             pipeline,
             upstream,
+            rewrite,
             cache,
             horizon,
             batch,

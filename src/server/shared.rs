@@ -15,6 +15,7 @@ use crate::stages::batch::Batch;
 use crate::stages::cache::Cache;
 use crate::stages::profile::Profile;
 use crate::stages::retry::Retry;
+use crate::stages::rewrite::Rewrite;
 use crate::upstream::Upstream;
 
 /// One proxy's parts, as connections and the admin side see them.
@@ -25,6 +26,8 @@ pub struct Shared {
     pub pipeline: Pipeline,
     /// The deployment behind.
     pub upstream: Arc<Upstream>,
+    /// Query rewriting and the configuration's rules.
+    pub rewrite: Arc<Rewrite>,
     /// The read cache, if it is on.
     pub cache: Option<Arc<Cache>>,
     /// How far the watch of writes that go around the proxy has come.

@@ -7,6 +7,7 @@ pub mod batch;
 pub mod cache;
 pub mod profile;
 pub mod retry;
+pub mod rewrite;
 
 use std::sync::Arc;
 
@@ -14,12 +15,15 @@ use self::batch::Batch;
 use self::cache::Cache;
 use self::profile::Profile;
 use self::retry::Retry;
+use self::rewrite::Rewrite;
 use crate::pipeline::Stage;
 
 /// The stages in the order in which a request meets them.
 pub struct Stages {
     /// Statistics by shape, if they are switched on.
     pub profile: Option<Arc<Profile>>,
+    /// Query rewriting and the configuration's rules.
+    pub rewrite: Arc<Rewrite>,
     /// The read cache, if it is switched on.
     pub cache: Option<Arc<Cache>>,
     /// Write batching, if it is switched on.
@@ -36,6 +40,8 @@ impl Stages {
         if let Some(profile) = &self.profile {
             order.push(Box::new(Arc::clone(profile)));
         }
+        // Before the cache: equal meanings share a key, and what a rule forbids isn't served from memory.
+        order.push(Box::new(Arc::clone(&self.rewrite)));
         // Next: a hit must pay for nothing else.
         if let Some(cache) = &self.cache {
             order.push(Box::new(Arc::clone(cache)));

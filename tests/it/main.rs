@@ -25,6 +25,7 @@ mod principals;
 mod profile;
 mod raw;
 mod retry;
+mod rewriting;
 mod serve;
 mod sessions;
 mod shadow;

@@ -1,6 +1,6 @@
 //! What the cache keeps through a write: proofs of DESIGN §4.7 against a real mongod.
 
 mod matcher;
-mod random;
+pub mod random;
 mod survival;
 mod values;
