@@ -34,7 +34,8 @@ mod volatile;
 
 pub use bypass::Bypass;
 pub use edit::{
-    acknowledged, commit_again, numbered, with_body, with_max_time, without_cluster_time, without_retry_marks,
+    acknowledged, commit_again, numbered, with_body, with_max_time, without_cluster_time,
+    without_retry_marks,
 };
 pub use error_reply::{ErrorReply, codes, labels};
 pub use filters::{Filters, filters};
