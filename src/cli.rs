@@ -3,6 +3,9 @@
 //! Exit codes: 0 done, 1 failed while running, 2 wrong usage (from clap), 78 wrong configuration
 //! (`EX_CONFIG`; nothing was bound or connected).
 
+mod admin;
+mod advice;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,6 +62,8 @@ enum Command {
     BenchEcho(EchoArgs),
     /// Show what a running proxy does, in this terminal
     Top(TopArgs),
+    /// Print which indexes a running proxy advises to create and to drop
+    Advice(advice::AdviceArgs),
     /// Print the version
     Version,
 }
@@ -117,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => finish(crate::bench::run::run(&args)),
         Command::BenchEcho(args) => finish(echo::serve(&args).map_err(Into::into)),
         Command::Top(args) => finish(crate::top::run(&args)),
+        Command::Advice(args) => finish(args.text().and_then(|text| print(&text))),
         Command::Version => finish(print(concat!("petiole ", env!("CARGO_PKG_VERSION"), "\n"))),
     }
 }

@@ -1,6 +1,7 @@
 //! Petiole: a transparent MongoDB wire-protocol proxy.
 
 pub mod admin;
+pub mod advice;
 pub mod bench;
 pub mod cli;
 pub mod command;

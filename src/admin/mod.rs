@@ -5,6 +5,7 @@
 //! are POST with a JSON content type (which no form of another site can send), and no
 //! secret is ever in an answer.
 
+mod advice;
 mod console;
 mod dashboard;
 mod history;
@@ -24,6 +25,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
+pub use self::advice::advice;
 pub use self::console::console;
 use self::dashboard::Viewers;
 use self::history::History;
@@ -93,6 +95,7 @@ impl Admin {
             .route("/api/history", get(dashboard::history))
             .route("/api/shapes", get(api_shapes))
             .route("/api/slow", get(api_slow))
+            .route("/api/advice", get(api_advice))
             .route("/api/cache/flush", post(flush))
             .layer(middleware::from_fn_with_state(door.clone(), guard));
         let router = open.merge(guarded).with_state(door);
@@ -202,6 +205,10 @@ async fn api_shapes(State(door): State<Door>) -> Response {
 
 async fn api_slow(State(door): State<Door>) -> Response {
     axum::Json(slow(&door.shared)).into_response()
+}
+
+async fn api_advice(State(door): State<Door>) -> Response {
+    axum::Json(advice(&door.shared)).into_response()
 }
 
 async fn api_config(State(door): State<Door>) -> Response {

@@ -41,6 +41,9 @@ pub fn status(shared: &Shared) -> Value {
         "admission": admission(shared),
         "watch": watch(shared),
         "profile": profile(shared),
+        "advice": {
+            "open": shared.advisor.as_ref().map_or(0, |advisor| advisor.report().advice.len()),
+        },
         "memory": {
             "rss": memory.rss,
             "limit": memory.limit,

@@ -123,13 +123,6 @@ fn limits(config: &Config, found: &mut Findings) {
             "use 0 to 1; 0.01 is one percent",
         );
     }
-    if config.advice.enabled && !config.profile.enabled {
-        found.add(
-            &["advice.enabled", "profile.enabled"],
-            "needs the profile, which is switched off",
-            "set profile.enabled = true, or advice.enabled = false",
-        );
-    }
     if server.threads > MOST_THREADS {
         found.add(
             &["server.threads"],

@@ -8,6 +8,7 @@ mod abilities;
 mod core;
 mod error;
 mod fences;
+mod probe;
 mod request;
 pub mod scripted;
 mod sessions;
@@ -23,6 +24,7 @@ pub use error::{Failure, Fault};
 #[doc(hidden)]
 pub use fences::Weakened;
 pub use fences::{Fence, Fences, Mark, Reads, Stamp, Tie, Tied, Window};
+pub use probe::{CollectionFacts, Explain, IndexUse, Probe, ProbeError, Probed};
 pub use request::{Met, NO_PRINCIPAL, Principal, Replaced, Reply, Request};
 pub use sessions::{OwnSession, OwnSessions};
 pub use stage::{Backend, BoxFuture, Next, Outcome, OwnedNext, Stage};

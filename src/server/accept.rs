@@ -22,15 +22,16 @@ use super::latency::Latencies;
 use super::shared::{ClientStats, Shared};
 use super::tls;
 use crate::config::{Config, HostPort};
-use crate::pipeline::{Abilities, Backend, Fences, Pipeline};
+use crate::pipeline::{Abilities, Backend, Fences, Pipeline, Workload};
 use crate::stages::Stages;
+use crate::stages::advise::Advisor;
 use crate::stages::batch::Batch;
 use crate::stages::cache::Cache;
 use crate::stages::profile::Profile;
 use crate::stages::retry::Retry;
 use crate::stages::rewrite::Rewrite;
 use crate::upstream::watch::{self, Watch};
-use crate::upstream::{Deployment, SeedError, TlsError, Upstream, set_home};
+use crate::upstream::{Deployment, Prober, SeedError, TlsError, Upstream, set_home};
 
 /// A proxy that can't be started.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +111,17 @@ impl Clients {
             let threads = threads(&config);
             Arc::new(Profile::new(&config.profile, threads, samples))
         });
+        let advisor = profile
+            .as_ref()
+            .filter(|_| config.advice.enabled)
+            .map(|profile| {
+                let workload: Arc<dyn Workload> = profile.clone();
+                let probe = Arc::new(Prober::new(&config.upstream));
+                Arc::new(Advisor::new(&config.advice, workload, probe))
+            });
+        if let Some(advisor) = &advisor {
+            tokio::spawn(Arc::clone(advisor).run());
+        }
         let stages = Stages {
             profile: profile.clone(),
             rewrite: Arc::clone(&rewrite),
@@ -132,6 +144,7 @@ impl Clients {
             batch,
             profile,
             retry,
+            advisor,
             clients: ClientStats::default(),
             latencies: Latencies::new(threads),
             roster: Arc::default(),

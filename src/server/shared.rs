@@ -11,6 +11,7 @@ use super::latency::Latencies;
 use super::roster::Roster;
 use crate::config::Config;
 use crate::pipeline::{Horizon, Pipeline};
+use crate::stages::advise::Advisor;
 use crate::stages::batch::Batch;
 use crate::stages::cache::Cache;
 use crate::stages::profile::Profile;
@@ -38,6 +39,8 @@ pub struct Shared {
     pub profile: Option<Arc<Profile>>,
     /// Retries, if they are on.
     pub retry: Option<Arc<Retry>>,
+    /// Which indexes to create and to drop, if that is looked for.
+    pub advisor: Option<Arc<Advisor>>,
     /// What is counted about clients.
     pub clients: ClientStats,
     /// How long requests take.

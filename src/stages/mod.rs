@@ -3,6 +3,7 @@
 //! A stage never imports another stage, the upstream or the server: it sees a
 //! request, the rest of the way, and a reply. See docs/adding-a-stage.md.
 
+pub mod advise;
 pub mod batch;
 pub mod cache;
 pub mod profile;

@@ -9,7 +9,9 @@ mod admission;
 mod auth;
 mod backend;
 mod breaker;
+mod client;
 mod dial;
+mod explain;
 mod faults;
 mod hello;
 mod link;
@@ -29,6 +31,7 @@ pub use admission::AdmissionStats;
 pub use auth::AuthLink;
 pub use backend::Upstream;
 pub use breaker::BreakerState;
+pub use explain::Prober;
 #[cfg(feature = "test-hooks")]
 pub use faults::{Act, Faults, Passing, Rule};
 pub use hello::{Hello, Role};

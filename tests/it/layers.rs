@@ -9,7 +9,11 @@ const TABLE: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("command", &["wire"]),
     ("pipeline", &["wire", "command"]),
-    ("stages", &["wire", "command", "pipeline", "config"]),
+    ("advice", &["command"]),
+    (
+        "stages",
+        &["wire", "command", "pipeline", "config", "advice"],
+    ),
     ("upstream", &["wire", "command", "pipeline", "config"]),
     (
         "server",

@@ -1,5 +1,6 @@
 //! Integration tests: one binary, so that servers are started once and links are made once.
 
+mod advice;
 mod auth;
 mod batch;
 mod bench;

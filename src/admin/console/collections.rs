@@ -62,7 +62,7 @@ impl Collection {
             Collection::Status => vec![status(shared)],
             Collection::Shapes => listed(&mut crate::admin::shapes(shared), "shapes", "id"),
             Collection::Slow => listed(&mut crate::admin::slow(shared), "slow", "id"),
-            Collection::Advice => Vec::new(),
+            Collection::Advice => listed(&mut crate::admin::advice(shared), "advice", "id"),
             Collection::Clients => clients(shared),
             Collection::Servers => servers(shared),
             Collection::Unknown => Vec::new(),

@@ -1,6 +1,5 @@
 //! Watches the deployment for writes that go around the proxy (DESIGN §4 rule 8).
 //!
-//! - `client`: a driver client of its own, with the connection string's credentials.
 //! - `poll`: asks the primary for its last write, again and again.
 //! - `stream`: the change stream; opens it, follows it, opens it anew.
 //! - `event`: what one event says was written. `fault`: what to do about an error.
@@ -14,7 +13,6 @@
 //! Absent on purpose: sharded clusters. A mongos tells no last write of the deployment, so that
 //! nobody could know how far behind the stream is.
 
-mod client;
 mod event;
 mod fault;
 mod poll;
@@ -23,6 +21,7 @@ mod stream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::client;
 use crate::config::{self, ExternalWrites};
 use crate::pipeline::{Horizon, Landed};
 
@@ -73,7 +72,7 @@ async fn run(
 ) {
     let mut told = String::new();
     loop {
-        let reason = match client::connect(&upstream).await {
+        let reason = match client::connect(&upstream, "petiole-watch", LINKS).await {
             Ok(client) => {
                 let beat = beat(horizon.max_lag());
                 tokio::select! {
@@ -120,3 +119,6 @@ fn beat(max_lag: Duration) -> Duration {
 
 /// Time until it's tried again whether the deployment can be watched after all.
 const AGAIN: Duration = Duration::from_secs(60);
+
+/// One for the stream, one for polls, one for closing a cursor.
+const LINKS: u32 = 3;

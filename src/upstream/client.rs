@@ -1,5 +1,5 @@
-//! The driver client of the watch: the connection string's servers and credentials, and
-//! `[upstream.tls]`.
+//! The driver client for side work (the watch, explain): the connection string's servers and
+//! credentials, and `[upstream.tls]`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria, Tls, Tl
 
 use crate::config::{Upstream, UpstreamTlsMode};
 
-/// A client for one watch; it connects when it's used. The error says what to change.
-pub(super) async fn connect(config: &Upstream) -> Result<Client, String> {
+/// A client with its own few links; it connects when it's used. The error says what to change.
+pub(super) async fn connect(config: &Upstream, name: &str, links: u32) -> Result<Client, String> {
     let mut options = ClientOptions::parse(config.uri.expose())
         .await
         .map_err(|error| error.to_string())?;
-    options.app_name = Some("petiole-watch".to_owned());
+    options.app_name = Some(name.to_owned());
     options.connect_timeout = Some(config.connect_timeout);
     options.server_selection_timeout = Some(SELECTION);
-    options.max_pool_size = Some(LINKS);
+    options.max_pool_size = Some(links);
     options.min_pool_size = None;
     options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
     options.read_concern = None;
@@ -25,7 +25,7 @@ pub(super) async fn connect(config: &Upstream) -> Result<Client, String> {
     Client::with_options(options).map_err(|error| error.to_string())
 }
 
-/// As in [`super::super::tls`], as far as the driver can.
+/// As in [`super::tls`], as far as the driver can.
 fn tls(config: &Upstream, uri: Option<Tls>) -> Result<Option<Tls>, String> {
     let wanted = &config.tls;
     let uri = match uri {
@@ -38,10 +38,10 @@ fn tls(config: &Upstream, uri: Option<Tls>) -> Result<Option<Tls>, String> {
         UpstreamTlsMode::Auto | UpstreamTlsMode::On => {}
     }
     if wanted.server_name.is_some() {
-        return Err("upstream.tls.server_name is set, which the driver behind the watch doesn't know; use host names that the certificates carry".to_owned());
+        return Err("upstream.tls.server_name is set, which the driver for side work (the watch) doesn't know; use host names that the certificates carry".to_owned());
     }
     if wanted.key.is_some() && wanted.key != wanted.certificate {
-        return Err("upstream.tls.key is a file of its own; the driver behind the watch wants certificate and key in one file".to_owned());
+        return Err("upstream.tls.key is a file of its own; the driver for side work wants certificate and key in one file".to_owned());
     }
     let mut tls: TlsOptions = uri.unwrap_or_default();
     let or = |ours: &Option<PathBuf>, uri: Option<PathBuf>| ours.clone().or(uri);
@@ -53,7 +53,5 @@ fn tls(config: &Upstream, uri: Option<Tls>) -> Result<Option<Tls>, String> {
     Ok(Some(Tls::Enabled(tls)))
 }
 
-/// One for the stream, one for polls, one for closing a cursor.
-const LINKS: u32 = 3;
 /// How long one attempt to find the primary may take.
 const SELECTION: Duration = Duration::from_secs(5);

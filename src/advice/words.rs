@@ -1,0 +1,198 @@
+//! Advice in words.
+
+use std::time::Duration;
+
+use bson::{Bson, Document, doc};
+
+use super::choose::{Choice, Need};
+use super::data::Data;
+use super::index::Index;
+use super::surplus::Surplus;
+use super::{Action, Words};
+use crate::command::Namespace;
+
+/// Creating an index, for these needs.
+#[must_use]
+pub fn create(
+    namespace: &Namespace,
+    choice: &Choice,
+    needs: &[Need],
+    existing: &[Index],
+    data: &Data,
+    writes_per_second: f64,
+) -> Words {
+    let keys = pattern(choice);
+    let mut options = Document::new();
+    if let Some(collation) = &choice.collation {
+        options.insert("collation", collation.clone());
+    }
+    let usual = default_name(&keys);
+    if existing.iter().any(|index| index.name == usual) {
+        // The same keys with other options are there already.
+        options.insert("name", format!("{usual}_advised"));
+    }
+    let command = match options.is_empty() {
+        true => format!("{}.createIndex({})", collection(namespace), js(&keys)),
+        false => format!(
+            "{}.createIndex({}, {})",
+            collection(namespace),
+            js(&keys),
+            js(&options)
+        ),
+    };
+    let paths = keys.keys().cloned().collect::<Vec<_>>();
+    let bytes = data.documents * data.key_bytes(paths.iter().map(String::as_str));
+    Words {
+        action: Action::Create,
+        command,
+        why: why(choice, needs),
+        effect: effect(choice, needs),
+        cost: format!(
+            "about {} of index; each insert and delete, and each update of {}, writes one key more ({writes_per_second:.1} writes a second lately)",
+            size(bytes),
+            paths.join(", ")
+        ),
+        keys,
+        options,
+    }
+}
+
+/// Showing a hidden index again.
+#[must_use]
+pub fn unhide(namespace: &Namespace, choice: &Choice, name: &str, needs: &[Need]) -> Words {
+    Words {
+        action: Action::Unhide,
+        keys: pattern(choice),
+        options: doc! {"name": name},
+        command: format!(
+            "{}.unhideIndex({})",
+            collection(namespace),
+            Bson::String(name.to_owned())
+        ),
+        why: format!("{}; {name} would serve, and is hidden", why(choice, needs)),
+        effect: effect(choice, needs),
+        cost: "none: a hidden index is kept up as any other".to_owned(),
+    }
+}
+
+/// Dropping or hiding an index.
+#[must_use]
+pub fn surplus_words(namespace: &Namespace, surplus: &Surplus, index: &Index) -> Words {
+    let name = Bson::String(index.name.clone());
+    let unused = humantime::format_duration(Duration::from_secs(surplus.unused_for.as_secs()));
+    let (why, effect) = match (&surplus.replaced_by, surplus.action) {
+        (Some(longer), Action::Hide) => (
+            format!(
+                "{longer} begins with the same fields and serves all that it does; it is still in use, so hide it first"
+            ),
+            format!("queries move to {longer}; if none gets slower, it can be dropped"),
+        ),
+        (Some(longer), _) => (
+            format!(
+                "{longer} begins with the same fields and serves all that it does; unused for {unused}"
+            ),
+            "each write keeps one key less; its memory is freed".to_owned(),
+        ),
+        (None, _) => (
+            format!("unused for {unused} on every server"),
+            "each write keeps one key less; its memory is freed".to_owned(),
+        ),
+    };
+    let (verb, cost) = match surplus.action {
+        Action::Hide => (
+            "hideIndex",
+            "none: it is still kept up, and unhideIndex undoes it",
+        ),
+        _ => (
+            "dropIndex",
+            "building it again, should it be needed after all",
+        ),
+    };
+    Words {
+        action: surplus.action,
+        keys: index.pattern.clone(),
+        options: doc! {"name": &index.name},
+        command: format!("{}.{verb}({name})", collection(namespace)),
+        why,
+        effect,
+        cost: cost.to_owned(),
+    }
+}
+
+fn why(choice: &Choice, needs: &[Need]) -> String {
+    let served = choice.serves.iter().filter_map(|at| needs.get(*at));
+    let of = |need: &Need| {
+        let how = match (need.uses.is_empty(), need.sorts) {
+            (true, false) => "scanning the collection".to_owned(),
+            (true, true) => "scanning the collection and sorting".to_owned(),
+            (false, sorts) => {
+                let sorting = if sorts { " and sorting" } else { "" };
+                format!("by {}{sorting}", need.uses.join(", "))
+            }
+        };
+        let (examined, returned) = (need.examined.round(), need.returned);
+        format!(
+            "{} calls examined {examined} documents each for {returned:.1} returned, {how}",
+            need.calls
+        )
+    };
+    let list: Vec<String> = served.map(of).collect();
+    list.join("; ")
+}
+
+fn effect(choice: &Choice, needs: &[Need]) -> String {
+    let of = |(at, examines): (&usize, &f64)| {
+        let need = needs.get(*at)?;
+        let (now, then) = (need.examined.round(), examines.max(1.0));
+        Some(format!(
+            "about {then:.1} documents examined instead of {now}"
+        ))
+    };
+    let list: Vec<String> = choice
+        .serves
+        .iter()
+        .zip(&choice.examines)
+        .filter_map(of)
+        .collect();
+    list.join("; ")
+}
+
+fn pattern(choice: &Choice) -> Document {
+    let keys = choice.keys.iter();
+    keys.map(|(path, direction)| (path.clone(), Bson::Int32(*direction)))
+        .collect()
+}
+
+/// The name that the server gives to an index.
+fn default_name(keys: &Document) -> String {
+    let parts: Vec<String> = keys
+        .iter()
+        .map(|(path, way)| format!("{path}_{way}"))
+        .collect();
+    parts.join("_")
+}
+
+fn collection(namespace: &Namespace) -> String {
+    let (db, name) = (&namespace.db, &namespace.collection);
+    let quoted = |text: &String| Bson::String(text.clone());
+    format!(
+        "db.getSiblingDB({}).getCollection({})",
+        quoted(db),
+        quoted(name)
+    )
+}
+
+/// A document as mongosh reads it.
+fn js(document: &Document) -> String {
+    Bson::Document(document.clone()).to_string()
+}
+
+fn size(bytes: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a size"
+    )]
+    let bytes = bytesize::ByteSize(bytes as u64);
+    bytes.display().iec().to_string()
+}
