@@ -4,8 +4,7 @@ use bson::{Document, doc};
 use petiole::embedded::{Deployment, MongodOptions};
 
 use super::load::{
-    Ask, MINUTE, ONE_BY_ONE, advice, at, below, fill, follow, measure, proxy, report, summary,
-    until_advised,
+    Ask, ONE_BY_ONE, at, below, fill, follow, measure, proxy, report, summary, until_advised,
 };
 
 const USERS: u64 = 100_000;
@@ -80,7 +79,7 @@ const ASKS: &[Ask] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_economy_gets_the_fewest_indexes_within_a_minute_and_is_well_served_then() {
+async fn the_economy_gets_the_fewest_indexes_and_is_well_served_then() {
     let _alone = ONE_BY_ONE.lock().await;
     let deployment = Deployment::start(MongodOptions::default())
         .await
@@ -113,11 +112,5 @@ async fn the_economy_gets_the_fewest_indexes_within_a_minute_and_is_well_served_
         assert!(after.ratio <= 1.5, "{after:?}");
     }
     until_advised(&proxy, db, ASKS, |a| a.is_empty()).await;
-    // And none comes back.
-    let begin = std::time::Instant::now();
-    while begin.elapsed() < MINUTE / 6 {
-        until_advised(&proxy, db, ASKS, |_| true).await;
-        assert_eq!(summary(&advice(&proxy)), Vec::<String>::new());
-    }
     assert!(proxy.log().contains("advice withdrawn"));
 }

@@ -27,8 +27,9 @@ pub struct Measured {
     pub median: Duration,
 }
 
-/// Time in which advice must have come.
-pub const MINUTE: Duration = Duration::from_secs(60);
+/// Time in which advice must have come. On a machine to itself half a minute will do; the time that it took
+/// is printed. (What may be asked is a share of the load, and a busy machine carries less of it.)
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A proxy that looks often. Reads aren't cached: what is measured is the server's work.
 pub fn proxy(deployment: &Deployment) -> Proxy {
@@ -103,8 +104,8 @@ pub async fn until_advised(
             break advice;
         }
         assert!(
-            begin.elapsed() < MINUTE,
-            "not within a minute; advice: {:#?}\n{} explains\nlog: {}",
+            begin.elapsed() < PATIENCE,
+            "not in time; advice: {:#?}\n{} explains\nlog: {}",
             summary(&advice),
             report(proxy)["explained"],
             proxy.log()
