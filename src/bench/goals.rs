@@ -4,7 +4,7 @@
 
 use super::load::Pacing;
 use super::record::Goal::{self, AtLeast, AtMost};
-use super::record::Verdict;
+use super::record::{Better, Run, Verdict};
 use super::rounds::LaneResult;
 use super::servers::Server;
 use super::workload::Workload;
@@ -25,6 +25,59 @@ struct Comparison {
 }
 
 const READS: &[Workload] = &[Workload::Point, Workload::Leaderboard];
+/// Workloads whose hits, writes or both are held against mongod itself.
+const OTHERS: &[Workload] = &[
+    Workload::Range,
+    Workload::Aggregate,
+    Workload::Update,
+    Workload::YcsbA,
+    Workload::YcsbB,
+    Workload::YcsbC,
+    Workload::YcsbD,
+    Workload::YcsbE,
+    Workload::YcsbF,
+    Workload::Replay,
+];
+
+/// One part of what `--goals` measures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// What is asked.
+    pub workload: Workload,
+    /// By how many connections.
+    pub connections: Vec<usize>,
+    /// Of whom; any other target takes part everywhere.
+    pub servers: Vec<Server>,
+}
+
+/// All that is needed for the goals and nothing else.
+pub fn programme() -> Vec<Part> {
+    let part = |workload, connections: &[usize], servers: &[Server]| Part {
+        workload,
+        connections: connections.to_vec(),
+        servers: servers.to_vec(),
+    };
+    let both = [Server::Direct, Server::Petiole];
+    let reads = [
+        Server::Direct,
+        Server::Petiole,
+        Server::CacheOff,
+        Server::Haproxy,
+        Server::Echo,
+        Server::Redis,
+    ];
+    vec![
+        part(Workload::Point, &[1, 16, 64], &reads),
+        part(Workload::Leaderboard, &[1, 16, 64], &reads),
+        part(
+            Workload::Point,
+            &[1_000],
+            &[Server::Direct, Server::CacheOff],
+        ),
+        part(Workload::Insert, &[1, 16, 64], &both),
+        part(Workload::Economy, &[1, 16, 64], &both),
+    ]
+}
 
 const COMPARISONS: &[Comparison] = &[
     Comparison {
@@ -84,6 +137,38 @@ const COMPARISONS: &[Comparison] = &[
         goals: &[(1, AtLeast(0.9)), (16, AtLeast(2.0)), (64, AtLeast(4.0))],
     },
     Comparison {
+        workload: &[Workload::Economy],
+        what: "everything on, throughput / direct",
+        measure: Measure::Throughput,
+        above: Server::Petiole,
+        below: Server::Direct,
+        goals: &[(1, AtLeast(1.3)), (16, AtLeast(3.0)), (64, AtLeast(4.0))],
+    },
+    Comparison {
+        workload: OTHERS,
+        what: "throughput / direct",
+        measure: Measure::Throughput,
+        above: Server::Petiole,
+        below: Server::Direct,
+        goals: &[],
+    },
+    Comparison {
+        workload: OTHERS,
+        what: "cache off, throughput / direct",
+        measure: Measure::Throughput,
+        above: Server::CacheOff,
+        below: Server::Direct,
+        goals: &[],
+    },
+    Comparison {
+        workload: &[Workload::Insert, Workload::Update],
+        what: "batch off, throughput / direct",
+        measure: Measure::Throughput,
+        above: Server::BatchOff,
+        below: Server::Direct,
+        goals: &[],
+    },
+    Comparison {
         workload: &[Workload::Insert],
         what: "insert throughput / haproxy TCP",
         measure: Measure::Throughput,
@@ -118,11 +203,50 @@ pub fn verdicts(
             Some(Verdict {
                 what: comparison.what.to_owned(),
                 ratio,
+                better: match comparison.measure {
+                    Measure::Throughput => Better::Higher,
+                    Measure::P50 => Better::Lower,
+                },
                 goal: goal.filter(|_| pacing == Pacing::Closed),
             })
         })
         .collect()
 }
+
+/// One line of the table of goals.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// What is compared.
+    pub what: String,
+    /// Ratio, goal and noise by number of connections.
+    pub cells: Vec<(usize, Verdict)>,
+}
+
+/// The findings of a record that there are goals for.
+pub fn rows(runs: &[Run]) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    for run in runs {
+        for verdict in run.verdicts.iter().filter(|verdict| verdict.goal.is_some()) {
+            let what = format!("{}: {}", run.workload.name(), verdict.what);
+            let cell = (run.connections, verdict.clone());
+            match rows.iter_mut().find(|row| row.what == what) {
+                Some(row) => row.cells.push(cell),
+                None => rows.push(Row {
+                    what,
+                    cells: vec![cell],
+                }),
+            }
+        }
+    }
+    rows
+}
+
+/// Start to ready, in milliseconds.
+pub const READY_MS: Goal = AtMost(50.0);
+/// Resident memory before the first client, in bytes.
+pub const IDLE_BYTES: Goal = AtMost(20.0 * 1024.0 * 1024.0);
+/// Resident memory of an idle client, in bytes.
+pub const BYTES_PER_CLIENT: Goal = AtMost(16.0 * 1024.0);
 
 #[cfg(test)]
 mod tests {
@@ -134,6 +258,26 @@ mod tests {
             throughput: vec![throughput; 3],
             p50_us: vec![1e6 / throughput; 3],
             ..LaneResult::default()
+        }
+    }
+
+    #[test]
+    fn the_programme_of_goals_covers_every_goal() {
+        let programme = programme();
+        for comparison in COMPARISONS {
+            for (connections, _) in comparison.goals {
+                for workload in comparison.workload {
+                    let covered = programme.iter().any(|part| {
+                        part.workload == *workload
+                            && part.connections.contains(connections)
+                            && part.servers.contains(&comparison.above)
+                            && part.servers.contains(&comparison.below)
+                    });
+                    // The 1,000 connections are asked for one kind of read only.
+                    let spared = *connections == 1_000 && *workload == Workload::Leaderboard;
+                    assert!(covered || spared, "{} of {workload:?}", comparison.what);
+                }
+            }
         }
     }
 

@@ -52,7 +52,9 @@ pub struct Measured {
     pub completed: u64,
     /// All good replies, those of the warm-up and after the end included.
     pub answered: u64,
-    /// Refusals within the recorded time.
+    /// Transactions within the recorded time that met another one and have to begin again, as MongoDB tells drivers.
+    pub conflicts: u64,
+    /// Other refusals within the recorded time.
     pub errors: u64,
     /// The first refusal.
     pub first_error: Option<String>,
@@ -150,13 +152,10 @@ impl Fleet {
         let Some(distinct) = source.distinct() else {
             return Ok(());
         };
-        let mut next = 0;
-        let mut ask = move |index: usize, _: &mut Random, out: &mut Vec<u8>| {
-            if next < distinct {
-                source.fill_nth(index, next, out);
-                next += 1;
-            }
-            next <= distinct && !out.is_empty()
+        let mut ask = Warming {
+            source,
+            next: 0,
+            distinct,
         };
         let begin = Instant::now();
         let window = Window {
@@ -173,10 +172,7 @@ impl Fleet {
             record_from,
             end: record_from + plan.duration,
         };
-        let mut ask = |index: usize, random: &mut Random, out: &mut Vec<u8>| {
-            source.fill(index, random, out);
-            true
-        };
+        let mut ask = Measuring { source };
         let mut measured = self.drive(window, plan.pacing, &mut ask)?;
         measured.elapsed = plan.duration;
         Ok(measured)
@@ -186,7 +182,7 @@ impl Fleet {
         &mut self,
         window: Window,
         pacing: Pacing,
-        ask: &mut Ask<'_>,
+        asks: &mut dyn Asks,
     ) -> Result<Measured, LoadError> {
         let address = self.target.address;
         let broken = |source| LoadError::Connection { address, source };
@@ -202,12 +198,14 @@ impl Fleet {
         let mut now = Instant::now();
         let mut last_progress = now;
         loop {
-            while let Some((index, started)) = pace.next(now, window.end, random) {
+            while let Some((index, started)) = (pace.next(now, window.end, random))
+                .or_else(|| pace.finish(now, window.end, |index| asks.unfinished(index)))
+            {
                 let Some(connection) = connections.get_mut(index) else {
                     break;
                 };
                 let mut asked = false;
-                let fill = |out: &mut Vec<u8>| asked = ask(index, random, out);
+                let fill = |out: &mut Vec<u8>| asked = asks.ask(index, random, out);
                 connection
                     .send(poll.registry(), started, fill)
                     .map_err(broken)?;
@@ -243,14 +241,17 @@ impl Fleet {
                 last_progress = now;
                 match connection.judge(length) {
                     Ok(()) => tally.good(connection.started, now),
-                    Err(ReplyError::Refused(reason)) => tally.refused(now, reason),
+                    Err(ReplyError::Refused(reason)) => {
+                        asks.refused(index);
+                        tally.refused(now, reason);
+                    }
                     Err(other) => return Err(broken(other.into())),
                 }
                 pace.free(index);
                 // A closed loop answers each reply at once, rather than after the whole batch of events.
                 if let Some((index, started)) = pace.again(now, window.end) {
                     let mut asked = false;
-                    let fill = |out: &mut Vec<u8>| asked = ask(index, random, out);
+                    let fill = |out: &mut Vec<u8>| asked = asks.ask(index, random, out);
                     connection
                         .send(poll.registry(), started, fill)
                         .map_err(broken)?;
@@ -266,8 +267,61 @@ impl Fleet {
     }
 }
 
-/// Writes the next request of a connection; false (and nothing written) when there's none left.
-type Ask<'a> = dyn FnMut(usize, &mut Random, &mut Vec<u8>) -> bool + 'a;
+/// Where the requests of one drive come from.
+trait Asks {
+    /// Writes the next request of a connection; false (and nothing written) when there's none left.
+    fn ask(&mut self, index: usize, random: &mut Random, out: &mut Vec<u8>) -> bool;
+
+    /// The last request of a connection was refused.
+    fn refused(&mut self, index: usize);
+
+    /// Whether a connection has something open that must be ended.
+    fn unfinished(&self, index: usize) -> bool;
+}
+
+/// Each distinct request once.
+struct Warming<'a> {
+    source: &'a mut dyn Source,
+    next: u32,
+    distinct: u32,
+}
+
+impl Asks for Warming<'_> {
+    fn ask(&mut self, index: usize, _random: &mut Random, out: &mut Vec<u8>) -> bool {
+        if self.next == self.distinct {
+            return false;
+        }
+        self.source.fill_nth(index, self.next, out);
+        self.next += 1;
+        true
+    }
+
+    fn refused(&mut self, _index: usize) {}
+
+    fn unfinished(&self, _index: usize) -> bool {
+        false
+    }
+}
+
+/// Whatever the source says, for ever.
+struct Measuring<'a> {
+    source: &'a mut dyn Source,
+}
+
+impl Asks for Measuring<'_> {
+    fn ask(&mut self, index: usize, random: &mut Random, out: &mut Vec<u8>) -> bool {
+        self.source.fill(index, random, out);
+        !out.is_empty()
+    }
+
+    fn refused(&mut self, index: usize) {
+        self.source.refused(index);
+    }
+
+    fn unfinished(&self, index: usize) -> bool {
+        self.source.unfinished(index)
+    }
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Window {
@@ -289,6 +343,7 @@ impl Tally {
             latency: histogram(),
             completed: 0,
             answered: 0,
+            conflicts: 0,
             errors: 0,
             first_error: None,
             unsent: 0,
@@ -318,10 +373,18 @@ impl Tally {
     }
 
     fn refused(&mut self, now: Instant, reason: String) {
+        let conflict = reason.contains("TransientTransactionError");
         if self.recording(now) {
-            self.measured.errors += 1;
+            let counter = if conflict {
+                &mut self.measured.conflicts
+            } else {
+                &mut self.measured.errors
+            };
+            *counter += 1;
         }
-        self.measured.first_error.get_or_insert(reason);
+        if !conflict {
+            self.measured.first_error.get_or_insert(reason);
+        }
     }
 
     fn tick(&mut self, now: Instant) {

@@ -64,6 +64,21 @@ impl Pace {
         Some((index, started))
     }
 
+    /// After the end: a free connection that has something to finish.
+    pub fn finish(
+        &mut self,
+        now: Instant,
+        end: Instant,
+        unfinished: impl Fn(usize) -> bool,
+    ) -> Option<(usize, Instant)> {
+        if now < end {
+            return None;
+        }
+        let place = self.idle.iter().position(|&index| unfinished(index))?;
+        self.under_way += 1;
+        Some((self.idle.swap_remove(place), now))
+    }
+
     /// In a closed loop: the connection just freed, again.
     pub fn again(&mut self, now: Instant, end: Instant) -> Option<(usize, Instant)> {
         if self.pacing != Pacing::Closed || now >= end {

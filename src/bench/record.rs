@@ -1,9 +1,13 @@
 //! What a run found, as it's saved with `--save`.
 
+use std::path::Path;
+use std::process::Command;
+
 use serde::{Deserialize, Serialize};
 
 use super::ratio::Ratio;
 use super::rounds::LaneResult;
+use super::standing::Standing;
 use super::workload::Workload;
 
 /// A whole run.
@@ -11,6 +15,12 @@ use super::workload::Workload;
 pub struct Record {
     /// Petiole's version.
     pub version: String,
+    /// The commit that was built from, if the run began in its working copy; `+` when there were changes beside it.
+    #[serde(default)]
+    pub commit: Option<String>,
+    /// Versions of what else took part, by name.
+    #[serde(default)]
+    pub versions: Vec<(String, String)>,
     /// Whether this was an optimised build. Figures of others mean nothing.
     pub optimised: bool,
     /// The machine.
@@ -27,6 +37,9 @@ pub struct Record {
     pub slice_secs: f64,
     /// One entry per workload and number of connections.
     pub runs: Vec<Run>,
+    /// What the proxy costs while nobody asks.
+    #[serde(default)]
+    pub standing: Option<Standing>,
 }
 
 /// One workload at one number of connections.
@@ -45,14 +58,28 @@ pub struct Run {
 }
 
 /// A ratio and the goal that it's held against.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// What is compared, such as `hit throughput / framed echo`.
     pub what: String,
     /// The ratio found.
     pub ratio: Ratio,
+    /// Which way is better.
+    #[serde(default)]
+    pub better: Better,
     /// The goal for this number of connections, if there's one.
     pub goal: Option<Goal>,
+}
+
+/// Which way is better.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Better {
+    /// More is better.
+    #[default]
+    Higher,
+    /// Less is better.
+    Lower,
 }
 
 /// What a ratio should be.
@@ -71,6 +98,28 @@ impl Goal {
         match self {
             Goal::AtLeast(bound) => ratio >= bound,
             Goal::AtMost(bound) => ratio <= bound,
+        }
+    }
+
+    /// The same in another unit.
+    pub fn scaled(self, by: f64) -> Goal {
+        match self {
+            Goal::AtLeast(bound) => Goal::AtLeast(bound * by),
+            Goal::AtMost(bound) => Goal::AtMost(bound * by),
+        }
+    }
+
+    /// "met" or "short".
+    pub fn word(self, ratio: f64) -> &'static str {
+        if self.met_by(ratio) { "met" } else { "short" }
+    }
+}
+
+impl std::fmt::Display for Goal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Goal::AtLeast(bound) => write!(f, "≥ {bound}"),
+            Goal::AtMost(bound) => write!(f, "≤ {bound}"),
         }
     }
 }
@@ -103,6 +152,29 @@ impl Machine {
                 .to_owned(),
         }
     }
+}
+
+/// The commit of the working copy that we run in.
+pub fn commit_here() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        output.status.success().then(|| text.trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    Some(if changed.is_empty() {
+        commit
+    } else {
+        format!("{commit}+")
+    })
+}
+
+/// The first line that a program prints about its version.
+pub fn version_of(program: &Path, argument: &str) -> Option<String> {
+    let output = Command::new(program).arg(argument).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().next().map(|line| line.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::contestant::HITS;
 use super::load::{Fleet, LoadError, Measured, Plan, histogram};
 use super::process::resident;
 use super::ratio::{Ratio, median};
@@ -43,11 +44,20 @@ pub struct LaneResult {
     pub p50_us: Vec<f64>,
     /// Latency quantiles in microseconds over all rounds.
     pub latency_us: Quantiles,
+    /// The same in more points: quantile and microseconds.
+    #[serde(default)]
+    pub latency_curve: Vec<(f64, f64)>,
+    /// Share of cache hits per round; empty for what has no cache.
+    #[serde(default)]
+    pub hit_ratio: Vec<f64>,
     /// Good replies over all rounds.
     pub completed: u64,
     /// Open loop: requests over all rounds that the target couldn't take in time.
     pub unsent: u64,
-    /// Refusals over all rounds.
+    /// Transactions over all rounds that met another one and had to begin again.
+    #[serde(default)]
+    pub conflicts: u64,
+    /// Other refusals over all rounds.
     pub errors: u64,
     /// The first refusal.
     pub first_error: Option<String>,
@@ -84,7 +94,18 @@ impl Quantiles {
     }
 }
 
+/// The quantiles of a curve.
+const CURVE: [f64; 13] = [
+    0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999,
+];
+
 impl LaneResult {
+    /// One of the probe's counts, per good reply.
+    pub fn counted(&self, name: &str) -> Option<f64> {
+        let found = self.per_request.iter().find(|(counted, _)| counted == name);
+        found.map(|(_, value)| *value)
+    }
+
     /// Median throughput over the rounds.
     pub fn typical_throughput(&self) -> f64 {
         median(&self.throughput).unwrap_or_default()
@@ -133,7 +154,9 @@ struct Sum {
     p50_us: Vec<f64>,
     latency: Histogram<u64>,
     completed: u64,
+    hit_ratio: Vec<f64>,
     unsent: u64,
+    conflicts: u64,
     errors: u64,
     first_error: Option<String>,
     generator_cpu_us: f64,
@@ -148,7 +171,9 @@ impl Default for Sum {
             p50_us: Vec::new(),
             latency: histogram(),
             completed: 0,
+            hit_ratio: Vec::new(),
             unsent: 0,
+            conflicts: 0,
             errors: 0,
             first_error: None,
             generator_cpu_us: 0.0,
@@ -167,6 +192,7 @@ impl Sum {
         let _ = self.latency.add(&measured.latency);
         self.completed += measured.completed;
         self.unsent += measured.unsent;
+        self.conflicts += measured.conflicts;
         self.errors += measured.errors;
         if self.first_error.is_none() {
             self.first_error.clone_from(&measured.first_error);
@@ -174,6 +200,10 @@ impl Sum {
         self.generator_cpu_us += measured.generator_cpu.as_secs_f64() * 1e6;
         for (index, (name, start)) in before.into_iter().enumerate() {
             let end = after.get(index).map_or(start, |(_, end)| *end);
+            if name == HITS && measured.answered > 0 {
+                self.hit_ratio
+                    .push((end - start) / measured.answered as f64);
+            }
             match self.counted.get_mut(index) {
                 Some((_, sum)) => *sum += end - start,
                 None => self.counted.push((name, end - start)),
@@ -194,7 +224,12 @@ impl Sum {
             name: lane.name.clone(),
             latency_us: Quantiles::of(&self.latency),
             completed: self.completed,
+            latency_curve: CURVE
+                .map(|at| (at, self.latency.value_at_quantile(at) as f64 / 1e3))
+                .to_vec(),
+            hit_ratio: self.hit_ratio,
             unsent: self.unsent,
+            conflicts: self.conflicts,
             errors: self.errors,
             resident_bytes: lane.pid.and_then(resident),
             first_error: self.first_error,

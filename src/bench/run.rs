@@ -1,129 +1,140 @@
-//! `petiole bench`.
+//! `petiole bench`: measures, or does what else its arguments say.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::args::BenchArgs;
+use super::capture::Capture;
 use super::contestant::Contestant;
-use super::goals::verdicts;
+use super::goals::{Part, verdicts};
 use super::load::{Fleet, Pacing, Plan};
 use super::process::busy_share;
-use super::record::{Machine, Record, Run};
+use super::record::{Machine, Record, Run, commit_here};
 use super::rounds::{Lane, interleave};
-use super::servers::{Other, Server, Servers};
-use super::table;
-use super::workload::writes::{Acknowledged, write_concern};
-use super::workload::{Workload, WriteStyle};
+use super::servers::{Server, Servers};
+use super::workload::trace::Trace;
+use super::workload::{Context, Workload, WriteStyle};
+use super::{compare, report, standing, table};
 
-/// Arguments of `petiole bench`.
-#[derive(Debug, Clone, clap::Args)]
-pub struct BenchArgs {
-    /// Take less than a minute
-    #[arg(long)]
-    quick: bool,
-    /// Seconds of measuring, all targets together [default: 300, with --quick 36]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    secs: Option<u64>,
-    /// Rounds over all targets [default: 9, with --quick 5]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000))]
-    rounds: Option<u64>,
-    /// Numbers of connections
-    #[arg(long, value_delimiter = ',', default_value = "1,16,64", value_parser = connections)]
-    connections: Vec<usize>,
-    /// Workloads
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_value = "point,leaderboard,insert"
-    )]
-    workload: Vec<Workload>,
-    /// Targets; haproxy and redis take part where they're installed
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_value = "direct,petiole,cache-off,haproxy,echo,redis"
-    )]
-    targets: Vec<Server>,
-    /// Also measure this address, asked without authentication or TLS; its databases petiole_bench_* are replaced
-    #[arg(long, value_name = "NAME=URI", value_parser = Other::parse)]
-    target: Vec<Other>,
-    /// Write concern of all writes, "majority" or a number [default: the server's]
-    #[arg(long, value_name = "W", value_parser = write_concern)]
-    write_concern: Option<Acknowledged>,
-    /// Send writes with a txnNumber, as drivers do by default
-    #[arg(long)]
-    retryable_writes: bool,
-    /// Open loop: requests per second, the same for all targets; without it, each connection asks again at once
-    #[arg(long, value_parser = rate)]
-    rate: Option<f64>,
-    /// Use this mongod (IP:PORT, no authentication) instead of a private one; its databases petiole_bench_* are replaced
-    #[arg(long, value_name = "ADDRESS")]
-    upstream: Option<String>,
-    /// Also write the results to this file as JSON
-    #[arg(long, value_name = "FILE")]
-    save: Option<PathBuf>,
-}
-
-fn connections(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count @ 1..=10_000) => Ok(count),
-        _ => Err("a number from 1 to 10000".to_owned()),
-    }
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if (0.1..=10_000_000.0).contains(&rate) => Ok(rate),
-        _ => Err("a number from 0.1 to 10000000".to_owned()),
-    }
-}
-
-/// Runs the bench and prints what it found.
+/// Does what the arguments say.
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
+    if let Some(file) = &args.record {
+        return record_trace(args, file);
+    }
+    if let Some([old, new]) = args.compare.as_deref() {
+        return compare_files(old, new);
+    }
+    let mut out = std::io::stdout().lock();
+    let record = match &args.from {
+        Some(path) => {
+            let record = load(path)?;
+            write!(out, "{}", table::head(&record))?;
+            for run in &record.runs {
+                write!(out, "{}", table::run(run))?;
+            }
+            record
+        }
+        None => measure_all(args, &mut out)?,
+    };
+    let goals = table::goals(&record);
+    if args.goals || args.from.is_some() {
+        write!(out, "{goals}")?;
+    }
+    if let Some(path) = &args.save {
+        let text = serde_json::to_string_pretty(&record)?;
+        std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+    }
+    if let Some(path) = &args.report {
+        let page = report::page(&record);
+        std::fs::write(path, page).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn record_trace(args: &BenchArgs, file: &Path) -> anyhow::Result<()> {
+    let upstream = args.upstream.as_deref().unwrap_or_default();
+    let upstream: SocketAddr = upstream
+        .parse()
+        .with_context(|| format!("{upstream:?} isn't an address"))?;
+    let capture = Capture::start(args.listen, upstream, file)?;
+    eprintln!(
+        "recording what {} is asked into {}; end with Ctrl-C",
+        capture.address()?,
+        file.display()
+    );
+    Ok(capture.run()?)
+}
+
+fn compare_files(old: &Path, new: &Path) -> anyhow::Result<()> {
+    let comparison = compare::Comparison::of(&load(old)?, &load(new)?);
+    print!("{}", comparison.text());
+    match comparison.worse() {
+        0 => Ok(()),
+        1 => anyhow::bail!("one measure got significantly worse"),
+        worse => anyhow::bail!("{worse} measures got significantly worse"),
+    }
+}
+
+fn load(path: &Path) -> anyhow::Result<Record> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} isn't a saved run", path.display()))
+}
+
+fn measure_all(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Record> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let mut out = std::io::stdout().lock();
+    let like = Context {
+        style: WriteStyle {
+            concern: args.write_concern.clone(),
+            retryable: args.retryable_writes,
+        },
+        trace: load_trace(args)?,
+        ..Context::default()
+    };
     let busy_before = busy_share(Duration::from_millis(300));
-    eprintln!("starting servers …");
+    let programme = args.programme();
+    let bar = ProgressBar::new(0);
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:40} {percent:>3} %  {eta} left  {msg}",
+    )?);
+    bar.set_message("starting servers");
     let chosen: Vec<Server> = Server::ALL
         .into_iter()
-        .filter(|server| args.targets.contains(server))
+        .filter(|server| programme.iter().any(|part| part.servers.contains(server)))
         .collect();
     let servers = runtime.block_on(Servers::start(
         &chosen,
         &args.target,
         args.upstream.as_deref(),
     ))?;
-    let style = WriteStyle {
-        concern: args.write_concern.clone(),
-        retryable: args.retryable_writes,
-    };
-    let rounds = args.rounds.unwrap_or(if args.quick { 5 } else { 9 }) as usize;
-    let secs = args.secs.unwrap_or(if args.quick { 36 } else { 300 });
-    let lanes: usize = (args.workload.iter())
-        .map(|&workload| servers.count(workload))
+    let rounds = args.rounds();
+    let slices: usize = (programme.iter())
+        .map(|part| servers.count(part) * part.connections.len() * rounds)
         .sum();
-    let slices = lanes * rounds * args.connections.len();
     anyhow::ensure!(
         slices > 0,
         "nothing to measure: none of the chosen targets takes part"
     );
-    let duration = Duration::from_secs(secs) / slices as u32;
+    bar.set_length(slices as u64);
+    let duration = Duration::from_secs(args.secs()) / slices as u32;
     let warm_up = (duration / 5).min(Duration::from_millis(200));
     let plan = Plan {
         warm_up,
         duration: duration - warm_up,
         pacing: args.rate.map_or(Pacing::Closed, Pacing::Open),
     };
-
     let mut record = Record {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: commit_here(),
+        versions: servers.versions(),
         optimised: !cfg!(debug_assertions),
         machine: Machine::here(),
         busy_before,
@@ -135,81 +146,124 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
         rounds,
         slice_secs: plan.duration.as_secs_f64(),
         runs: Vec::new(),
+        standing: None,
     };
     write!(out, "{}", table::head(&record))?;
-    let bar = ProgressBar::new(slices as u64);
-    bar.set_style(ProgressStyle::with_template(
-        "{bar:40} {percent:>3} %  {eta} left  {msg}",
-    )?);
-    for &workload in &args.workload {
-        bar.set_message(format!("{}: making data", workload.name()));
-        let reply_bytes = servers.reply_bytes(workload)?;
-        let contestants = servers.contestants(workload, &style, reply_bytes)?;
-        warm(workload, &contestants, &bar)?;
-        for &connections in &args.connections {
-            let mut run = measure(workload, &contestants, connections, rounds, &plan, &bar)
-                .with_context(|| format!("{} at {connections} connections", workload.name()))?;
-            run.reply_bytes = reply_bytes;
+    let bench = Bench {
+        servers: &servers,
+        like: &like,
+        rounds,
+        plan,
+        bar: &bar,
+    };
+    for part in &programme {
+        bench.measure(part, &mut |run| {
             bar.suspend(|| write!(out, "{}", table::run(&run)).and_then(|()| out.flush()))?;
             record.runs.push(run);
-        }
+            Ok(())
+        })?;
+    }
+    if args.goals {
+        bar.set_message("starting proxies and leaving them alone");
+        record.standing = Some(standing::measure(&servers.uri())?);
     }
     bar.finish_and_clear();
-    if let Some(path) = &args.save {
-        let text = serde_json::to_string_pretty(&record)?;
-        std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
-    }
-    Ok(())
+    servers.clean_up();
+    Ok(record)
 }
 
-/// Asks each target each question once, so that whatever can be cached is, before the first round.
-fn warm(workload: Workload, contestants: &[Contestant], bar: &ProgressBar) -> anyhow::Result<()> {
-    for contestant in contestants {
-        let label = contestant.name.as_str();
-        bar.set_message(format!("{}: warming {label}", workload.name()));
-        let mut fleet =
-            Fleet::open(contestant.target, WARMERS, 1).with_context(|| label.to_owned())?;
-        fleet
-            .warm(contestant.source(workload).as_mut())
-            .with_context(|| label.to_owned())?;
+fn load_trace(args: &BenchArgs) -> anyhow::Result<Option<Arc<Trace>>> {
+    let Some(path) = &args.replay else {
+        return Ok(None);
+    };
+    let trace = Trace::load(path).with_context(|| path.display().to_string())?;
+    if trace.left_out > 0 {
+        eprintln!(
+            "{} of {} recorded commands can't be asked again",
+            trace.left_out,
+            trace.left_out + trace.commands()
+        );
     }
-    Ok(())
+    Ok(Some(Arc::new(trace)))
+}
+
+/// What all parts share.
+struct Bench<'a> {
+    servers: &'a Servers,
+    like: &'a Context,
+    rounds: usize,
+    plan: Plan,
+    bar: &'a ProgressBar,
+}
+
+impl Bench<'_> {
+    /// Measures one part; `found` has each number of connections when it's done.
+    fn measure(
+        &self,
+        part: &Part,
+        found: &mut dyn FnMut(Run) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let workload = part.workload;
+        self.bar
+            .set_message(format!("{}: making data", workload.name()));
+        let reply_bytes = self.servers.reply_bytes(workload, self.like)?;
+        let contestants = self.servers.contestants(part, self.like, reply_bytes)?;
+        self.warm(workload, &contestants)?;
+        for &connections in &part.connections {
+            let lanes = self
+                .interleave(workload, &contestants, connections)
+                .with_context(|| format!("{} at {connections} connections", workload.name()))?;
+            found(Run {
+                workload,
+                connections,
+                reply_bytes,
+                verdicts: verdicts(workload, connections, self.plan.pacing, &lanes),
+                lanes,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Asks each target each question once, so that whatever can be cached is, before the first round.
+    fn warm(&self, workload: Workload, contestants: &[Contestant]) -> anyhow::Result<()> {
+        for contestant in contestants {
+            let name = contestant.name.as_str();
+            self.bar
+                .set_message(format!("{}: warming {name}", workload.name()));
+            Fleet::open(contestant.target, WARMERS, 1)
+                .and_then(|mut fleet| fleet.warm(contestant.source(workload).as_mut()))
+                .with_context(|| name.to_owned())?;
+        }
+        Ok(())
+    }
+
+    fn interleave(
+        &self,
+        workload: Workload,
+        contestants: &[Contestant],
+        connections: usize,
+    ) -> anyhow::Result<Vec<super::rounds::LaneResult>> {
+        let mut lanes = Vec::new();
+        for contestant in contestants {
+            let name = contestant.name.clone();
+            let fleet =
+                Fleet::open(contestant.target, connections, 1).with_context(|| name.clone())?;
+            lanes.push(Lane {
+                name,
+                fleet,
+                source: contestant.source(workload),
+                probe: contestant.probe()?,
+                pid: contestant.process.pid,
+            });
+        }
+        let mut done = |name: &str| {
+            self.bar.inc(1);
+            self.bar
+                .set_message(format!("{} × {connections}: {name}", workload.name()));
+        };
+        Ok(interleave(&mut lanes, self.rounds, &self.plan, &mut done)?)
+    }
 }
 
 /// Connections that warm a target.
 const WARMERS: usize = 8;
-
-fn measure(
-    workload: Workload,
-    contestants: &[Contestant],
-    connections: usize,
-    rounds: usize,
-    plan: &Plan,
-    bar: &ProgressBar,
-) -> anyhow::Result<Run> {
-    let mut lanes = Vec::new();
-    for contestant in contestants {
-        let label = contestant.name.as_str();
-        let fleet =
-            Fleet::open(contestant.target, connections, 1).with_context(|| label.to_owned())?;
-        let source = contestant.source(workload);
-        lanes.push(Lane {
-            name: label.to_owned(),
-            fleet,
-            source,
-            probe: contestant.probe()?,
-            pid: contestant.process.pid,
-        });
-    }
-    let results = interleave(&mut lanes, rounds, plan, &mut |label| {
-        bar.inc(1);
-        bar.set_message(format!("{} × {connections}: {label}", workload.name()));
-    })?;
-    Ok(Run {
-        workload,
-        connections,
-        reply_bytes: 0,
-        verdicts: verdicts(workload, connections, plan.pacing, &results),
-        lanes: results,
-    })
-}

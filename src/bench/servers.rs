@@ -1,18 +1,22 @@
 //! The servers of a bench run: a private mongod, the proxy in several settings, the peers, and any other address.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use bson::rawdoc;
 
 use super::connection::{Asker, ConnectionError};
 use super::contestant::{Contestant, Process};
+use super::goals::Part;
 use super::load::Target;
 use super::peers::{Peer, echo, haproxy, redis};
-use super::process::ProcessError;
+use super::process::{ProcessError, find_program};
 use super::proxy::Proxy;
 use super::random::Random;
+use super::record::version_of;
 use super::reply::Protocol;
-use super::workload::{Context, Workload, WriteStyle, data};
+use super::workload::{Context, Workload};
 use crate::embedded::{Deployment, EmbeddedError, MongodOptions};
 
 /// Whom the generator can ask.
@@ -132,7 +136,8 @@ pub enum ServersError {
 /// Everything that serves all workloads. Ends when dropped.
 #[derive(Debug)]
 pub struct Servers {
-    chosen: Vec<Server>,
+    /// Those that were filled.
+    databases: RefCell<BTreeSet<String>>,
     others: Vec<Other>,
     direct: Target,
     proxies: Vec<(Server, Proxy)>,
@@ -162,31 +167,28 @@ impl Servers {
         let parsed = address
             .parse()
             .map_err(|error| ServersError::Address(address.clone(), error))?;
-        let uri = mongod
-            .as_ref()
-            .map_or_else(|| format!("mongodb://{address}/"), Deployment::uri);
-        let mut proxies = Vec::new();
-        for &server in chosen {
-            if let Some(settings) = server.settings() {
-                proxies.push((server, Proxy::start(server.label(), &uri, settings)?));
-            }
-        }
-        let haproxy = if chosen.contains(&Server::Haproxy) {
-            haproxy::start(parsed)?
-        } else {
-            None
-        };
-        Ok(Servers {
-            chosen: chosen.to_vec(),
+        let mut servers = Servers {
+            databases: RefCell::default(),
             others: others.to_vec(),
             direct: Target {
                 address: parsed,
                 protocol: Protocol::Mongo,
             },
-            proxies,
-            haproxy,
+            proxies: Vec::new(),
+            haproxy: None,
             mongod,
-        })
+        };
+        let uri = servers.uri();
+        for &server in chosen {
+            if let Some(settings) = server.settings() {
+                let proxy = Proxy::start(server.label(), &uri, settings)?;
+                servers.proxies.push((server, proxy));
+            }
+        }
+        if chosen.contains(&Server::Haproxy) {
+            servers.haproxy = haproxy::start(parsed)?;
+        }
+        Ok(servers)
     }
 
     fn mongod_pid(&self) -> Option<u32> {
@@ -194,25 +196,67 @@ impl Servers {
     }
 
     /// How many take part in a workload.
-    pub fn count(&self, workload: Workload) -> usize {
+    pub fn count(&self, part: &Part) -> usize {
+        let reads = part.workload.is_one_read();
         let takes_part = |server: &&Server| match server {
-            Server::Echo => workload.is_one_read(),
-            Server::Redis => workload.is_one_read() && redis::is_installed(),
+            Server::Echo => reads,
+            Server::Redis => reads && redis::is_installed(),
             Server::Haproxy => self.haproxy.is_some(),
             _ => true,
         };
-        self.chosen.iter().filter(takes_part).count() + self.others.len()
+        part.servers.iter().filter(takes_part).count() + self.others.len()
+    }
+
+    /// Versions of what takes part beside the proxy.
+    pub fn versions(&self) -> Vec<(String, String)> {
+        let mut versions = Vec::new();
+        let build_info = rawdoc! {"buildInfo": 1, "$db": "admin"};
+        let mongod = Asker::connect(self.direct.address, self.direct.protocol)
+            .and_then(|mut asker| asker.command(&build_info))
+            .ok()
+            .and_then(|info| info.get_str("version").map(str::to_owned).ok());
+        versions.extend(mongod.map(|version| ("mongod".to_owned(), version)));
+        for (name, program, argument) in [
+            ("haproxy", "haproxy", "-v"),
+            ("redis", "redis-server", "--version"),
+        ] {
+            let version = find_program(program).and_then(|path| version_of(&path, argument));
+            versions.extend(version.map(|version| (name.to_owned(), version)));
+        }
+        versions
+    }
+
+    /// mongod's connection string.
+    pub fn uri(&self) -> String {
+        let given = || format!("mongodb://{}/", self.direct.address);
+        self.mongod.as_ref().map_or_else(given, Deployment::uri)
+    }
+
+    /// Leaves a mongod that isn't ours as it was found.
+    pub fn clean_up(&self) {
+        let given = self.mongod.is_none().then_some(self.direct.address);
+        let others = self.others.iter().map(|other| other.address);
+        for address in given.into_iter().chain(others) {
+            // What can't be tidied up stays; the findings are good all the same.
+            let Ok(mut asker) = Asker::connect(address, Protocol::Mongo) else {
+                continue;
+            };
+            for database in self.databases.borrow().iter() {
+                let _ = drop_database(&mut asker, database);
+            }
+        }
     }
 
     /// Those that take part in a workload, each with its own data and with what must be kept alive for it.
     pub fn contestants(
         &self,
-        workload: Workload,
-        style: &WriteStyle,
+        part: &Part,
+        like: &Context,
         reply_bytes: usize,
     ) -> Result<Vec<Contestant>, ServersError> {
+        let workload = part.workload;
         let mut contestants = Vec::new();
-        for &server in &self.chosen {
+        for &server in &part.servers {
             let Some(found) = self.find(server, workload, reply_bytes)? else {
                 continue;
             };
@@ -223,7 +267,7 @@ impl Servers {
                 target: found.target,
                 process: found.process,
                 mongod: behind_mongod.then_some((self.direct, self.mongod_pid())),
-                context: Self::context(server.label(), contestants.len(), style),
+                context: Self::context(server.label(), contestants.len(), like),
                 keep: found.keep,
             });
         }
@@ -238,25 +282,30 @@ impl Servers {
                 target,
                 process: Process::default(),
                 mongod: None,
-                context: Self::context(&other.name, contestants.len(), style),
+                context: Self::context(&other.name, contestants.len(), like),
                 keep: None,
             });
         }
         for contestant in &contestants {
             if contestant.speaks_to_mongod() {
-                fill(contestant.target, &contestant.context.database, workload)
+                let database = &contestant.context.database;
+                self.databases.borrow_mut().insert(database.clone());
+                fill(contestant.target, database, workload)
                     .map_err(|error| ServersError::Asking(contestant.name.clone(), error))?;
             }
         }
         Ok(contestants)
     }
 
-    /// The size of mongod's own reply to one of a workload's requests.
-    pub fn reply_bytes(&self, workload: Workload) -> Result<usize, ServersError> {
+    /// The size of mongod's own reply to one of a workload's requests; 0 where they differ.
+    pub fn reply_bytes(&self, workload: Workload, like: &Context) -> Result<usize, ServersError> {
+        if !workload.has_one_reply() {
+            return Ok(0);
+        }
         let failed = |error| ServersError::Asking("asking mongod".to_owned(), error);
         let context = Context {
             database: format!("{DATABASE}_sample"),
-            ..Context::default()
+            ..like.clone()
         };
         fill(self.direct, &context.database, workload).map_err(failed)?;
         let mut request = Vec::new();
@@ -270,7 +319,7 @@ impl Servers {
         Ok(reply)
     }
 
-    fn context(name: &str, lane: usize, style: &WriteStyle) -> Context {
+    fn context(name: &str, lane: usize, like: &Context) -> Context {
         let plain = |c: char| {
             if c.is_ascii_alphanumeric() {
                 c.to_ascii_lowercase()
@@ -281,7 +330,7 @@ impl Servers {
         Context {
             database: format!("{DATABASE}_{}", name.chars().map(plain).collect::<String>()),
             lane: lane as u64 + 1,
-            style: style.clone(),
+            ..like.clone()
         }
     }
 
@@ -336,9 +385,9 @@ struct Found {
 const DATABASE: &str = "petiole_bench";
 
 /// Fills a lane's database for a workload, from scratch.
-fn fill(target: Target, database: &str, _workload: Workload) -> Result<(), ConnectionError> {
+fn fill(target: Target, database: &str, workload: Workload) -> Result<(), ConnectionError> {
     let mut asker = Asker::connect(target.address, target.protocol)?;
-    data::fill(&mut asker, database)
+    workload.fill(&mut asker, database)
 }
 
 fn drop_database(asker: &mut Asker, database: &str) -> Result<(), ConnectionError> {

@@ -31,7 +31,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("memory", &[]),
     ("observe", &["config"]),
     ("embedded", &[]),
-    ("bench", &["embedded"]),
+    ("bench", &["wire", "embedded"]),
     ("proxy", &["admin", "config", "embedded", "server"]),
     ("top", &[]),
     ("cli", &["bench", "config", "observe", "proxy", "top"]),

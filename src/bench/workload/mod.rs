@@ -2,20 +2,29 @@
 //!
 //! - [`template`]: a prepared frame with holes for keys and session ids
 //! - [`simple`]: workloads of one kind of request
-//! - [`data`]: the collections that they use
+//! - [`economy`]: a game's bot
+//! - [`ycsb`]: the six workloads of the Yahoo! Cloud Serving Benchmark
+//! - [`trace`]: commands recorded from an application
+//! - [`data`]: the collections that the simple ones use
 //! - [`writes`]: write concern and retryability
 //! - [`redis`]: what Redis is asked instead
 //!
 //! Requests carry an `lsid` as drivers send it, one per connection, and no `$clusterTime`.
 
 pub mod data;
+pub mod economy;
 pub mod redis;
 pub mod simple;
 pub mod template;
+pub mod trace;
 pub mod writes;
+pub mod ycsb;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use self::ycsb::{Letter, Ycsb};
+use super::connection::{Asker, ConnectionError};
 use super::random::Random;
 pub use data::{GUILDS, USERS};
 pub use template::message;
@@ -33,6 +42,15 @@ pub trait Source: Send {
 
     /// Appends the distinct request number `index`.
     fn fill_nth(&mut self, _connection: usize, _index: u32, _out: &mut Vec<u8>) {}
+
+    /// The last request of this connection was refused.
+    fn refused(&mut self, _connection: usize) {}
+
+    /// Whether this connection is in the midst of something that mustn't be left open, a transaction: its next
+    /// requests are sent even after the measurement's end.
+    fn unfinished(&self, _connection: usize) -> bool {
+        false
+    }
 }
 
 /// Whose requests they are.
@@ -44,32 +62,65 @@ pub struct Context {
     pub lane: u64,
     /// How writes are sent.
     pub style: WriteStyle,
+    /// What [`Workload::Replay`] replays.
+    pub trace: Option<Arc<trace::Trace>>,
 }
 
 /// The workloads that speak raw OP_MSG.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
 )]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Workload {
+    /// A game's bot: balances, inventories, leaderboards, transfers in transactions, daily claims; Zipf over 10,000 users.
+    Economy,
     /// One document by `_id`, uniformly drawn from 10,000.
     Point,
     /// The ten best of one of 100 guilds: equality, sort and limit, on an index that fits.
     Leaderboard,
+    /// Fifty documents by a range of `_id`.
+    Range,
+    /// Count, sum and maximum over the hundred members of a guild.
+    Aggregate,
     /// One new document of about 200 bytes per request.
     Insert,
     /// Adds 1 to a field of one document by `_id`, uniformly drawn from 10,000.
     Update,
+    /// YCSB: half reads, half updates.
+    YcsbA,
+    /// YCSB: 95 % reads, 5 % updates.
+    YcsbB,
+    /// YCSB: reads only.
+    YcsbC,
+    /// YCSB: 95 % reads of the latest, 5 % inserts.
+    YcsbD,
+    /// YCSB: 95 % short scans, 5 % inserts.
+    YcsbE,
+    /// YCSB: half reads, half reads followed by an update.
+    YcsbF,
+    /// The trace given with `--replay`.
+    #[value(skip)]
+    Replay,
 }
 
 impl Workload {
     /// The name as on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Workload::Economy => "economy",
             Workload::Point => "point",
             Workload::Leaderboard => "leaderboard",
+            Workload::Range => "range",
+            Workload::Aggregate => "aggregate",
             Workload::Insert => "insert",
             Workload::Update => "update",
+            Workload::YcsbA => "ycsb-a",
+            Workload::YcsbB => "ycsb-b",
+            Workload::YcsbC => "ycsb-c",
+            Workload::YcsbD => "ycsb-d",
+            Workload::YcsbE => "ycsb-e",
+            Workload::YcsbF => "ycsb-f",
+            Workload::Replay => "replay",
         }
     }
 
@@ -78,14 +129,53 @@ impl Workload {
         matches!(self, Workload::Point | Workload::Leaderboard)
     }
 
+    /// Whether all its replies are of about one size.
+    pub fn has_one_reply(self) -> bool {
+        matches!(
+            self,
+            Workload::Point
+                | Workload::Leaderboard
+                | Workload::Range
+                | Workload::Aggregate
+                | Workload::Insert
+                | Workload::Update
+        )
+    }
+
     /// Its stream of requests.
     pub fn source(self, context: &Context) -> Box<dyn Source> {
-        Box::new(match self {
-            Workload::Point => simple::point(context),
-            Workload::Leaderboard => simple::leaderboard(context),
-            Workload::Insert => simple::insert(context),
-            Workload::Update => simple::update(context),
-        })
+        let ycsb = |letter| Box::new(Ycsb::new(letter, context));
+        match self {
+            Workload::Economy => Box::new(economy::Economy::new(context)),
+            Workload::Point => Box::new(simple::point(context)),
+            Workload::Leaderboard => Box::new(simple::leaderboard(context)),
+            Workload::Range => Box::new(simple::range(context)),
+            Workload::Aggregate => Box::new(simple::aggregate(context)),
+            Workload::Insert => Box::new(simple::insert(context)),
+            Workload::Update => Box::new(simple::update(context)),
+            Workload::YcsbA => ycsb(Letter::A),
+            Workload::YcsbB => ycsb(Letter::B),
+            Workload::YcsbC => ycsb(Letter::C),
+            Workload::YcsbD => ycsb(Letter::D),
+            Workload::YcsbE => ycsb(Letter::E),
+            Workload::YcsbF => ycsb(Letter::F),
+            Workload::Replay => Box::new(trace::Replay::new(context)),
+        }
+    }
+
+    /// Makes its data in a lane's database, from scratch. A trace has its data where it was recorded.
+    pub fn fill(self, asker: &mut Asker, database: &str) -> Result<(), ConnectionError> {
+        match self {
+            Workload::Economy => economy::fill(asker, database),
+            Workload::YcsbA
+            | Workload::YcsbB
+            | Workload::YcsbC
+            | Workload::YcsbD
+            | Workload::YcsbE
+            | Workload::YcsbF => ycsb::fill(asker, database),
+            Workload::Replay => Ok(()),
+            _ => data::fill(asker, database),
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Simple {
 enum Key {
     /// A number in `0..bound`, whose requests may be repeated to warm caches.
     Read(i32),
+    /// One of `count` ranges of `width` numbers each, as its first number and the one after its last.
+    Ranges { count: i32, width: i32 },
     /// A number in `0..bound`.
     Write(i32),
     /// A number that no one used before.
@@ -42,6 +44,41 @@ pub fn leaderboard(context: &Context) -> Simple {
         rawdoc! {
             "find": "users", "filter": {"guild": key}, "sort": {"score": -1}, "limit": 10,
             "$db": context.database.as_str(),
+        }
+    })
+}
+
+/// Fifty users by a range of `_id`.
+pub fn range(context: &Context) -> Simple {
+    const WIDTH: i32 = 50;
+    let template = Template::new(2, |marks| {
+        rawdoc! {
+            "find": "users", "filter": {"_id": {"$gte": marks.int32(0), "$lt": marks.int32(1)}},
+            "sort": {"_id": 1}, "lsid": marks.lsid.clone(), "$db": context.database.as_str(),
+        }
+    });
+    Simple {
+        template: template.of_lane(context.lane),
+        key: Key::Ranges {
+            count: USERS / WIDTH,
+            width: WIDTH,
+        },
+        numbered: false,
+    }
+}
+
+/// A guild's members, wealth and best score: a hundred documents in, one out.
+pub fn aggregate(context: &Context) -> Simple {
+    read(context, GUILDS, |key, context| {
+        rawdoc! {
+            "aggregate": "users", "pipeline": [
+                {"$match": {"guild": key}},
+                {"$group": {
+                    "_id": "$guild", "members": {"$sum": 1}, "wealth": {"$sum": "$balance"},
+                    "best": {"$max": "$score"},
+                }},
+            ],
+            "cursor": {}, "$db": context.database.as_str(),
         }
     })
 }
@@ -105,22 +142,37 @@ fn write(context: &Context, template: Template, key: Key) -> Simple {
 impl Source for Simple {
     fn fill(&mut self, connection: usize, random: &mut Random, out: &mut Vec<u8>) {
         let key = match self.key {
-            Key::Read(bound) | Key::Write(bound) => i64::from(random.below(bound as u32)),
+            Key::Read(bound) | Key::Write(bound) | Key::Ranges { count: bound, .. } => {
+                i64::from(random.below(bound as u32))
+            }
             Key::Fresh => fresh_number(),
         };
-        let number = if self.numbered { fresh_number() } else { 0 };
-        self.template.put(connection, &[key, number], out);
+        self.put(connection, key, out);
     }
 
     fn distinct(&self) -> Option<u32> {
         match self.key {
-            Key::Read(bound) => Some(bound as u32),
+            Key::Read(bound) | Key::Ranges { count: bound, .. } => Some(bound as u32),
             Key::Write(_) | Key::Fresh => None,
         }
     }
 
     fn fill_nth(&mut self, connection: usize, index: u32, out: &mut Vec<u8>) {
-        self.template.put(connection, &[i64::from(index), 0], out);
+        self.put(connection, i64::from(index), out);
+    }
+}
+
+impl Simple {
+    fn put(&self, connection: usize, key: i64, out: &mut Vec<u8>) {
+        let values = match self.key {
+            Key::Ranges { width, .. } => {
+                let width = i64::from(width);
+                [key * width, (key + 1) * width]
+            }
+            _ if self.numbered => [key, fresh_number()],
+            _ => [key, 0],
+        };
+        self.template.put(connection, &values, out);
     }
 }
 
@@ -138,6 +190,7 @@ mod tests {
                 concern: None,
                 retryable,
             },
+            trace: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! A prepared frame with holes: making a request costs the generator one copy of some 200 bytes and a few stores.
 
+use bson::raw::CString;
 use bson::spec::BinarySubtype;
 use bson::{Binary, RawDocumentBuf, rawdoc};
 
@@ -16,6 +17,11 @@ pub fn message(request_id: i32, body: &RawDocumentBuf) -> Vec<u8> {
     bytes.push(0);
     bytes.extend_from_slice(body);
     bytes
+}
+
+/// A field's name, for documents whose fields aren't known when this is compiled.
+pub fn field(name: &str) -> CString {
+    CString::try_from(name).unwrap_or_else(|_| unreachable!("our own names hold no NUL"))
 }
 
 /// What a frame is built with, in place of values that change from request to request.
@@ -35,6 +41,11 @@ impl Marks {
     pub fn int32(&self, hole: usize) -> i32 {
         (MARK + hole as i64) as i32
     }
+
+    /// The decimal digits, as many as an int64 has at most, in hole number `hole`. They may be part of a longer text.
+    pub fn digits(&self, hole: usize) -> String {
+        format!("{:#>DIGITS$}", hole)
+    }
 }
 
 const MARK: i64 = 0x5ced_c0de_5eed_c0d0;
@@ -53,9 +64,19 @@ pub struct Template {
 /// Where a value goes: it may occur more than once.
 #[derive(Debug, Clone)]
 struct Hole {
-    width: usize,
+    form: Form,
     places: Vec<usize>,
 }
+
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Int32,
+    Int64,
+    Digits,
+}
+
+/// Digits of the largest int64.
+const DIGITS: usize = 19;
 
 impl Template {
     /// `build` makes the command, with marks in the places of values. Each hole from 0 to `holes` must occur.
@@ -71,16 +92,17 @@ impl Template {
         let frame = message(0, &build(&marks));
         let holes = (0..holes)
             .map(|hole| {
-                let wide = places(&frame, &marks.int64(hole).to_le_bytes());
-                if !wide.is_empty() {
-                    return Hole {
-                        width: 8,
-                        places: wide,
-                    };
-                }
-                let places = places(&frame, &marks.int32(hole).to_le_bytes());
-                assert!(!places.is_empty(), "a template without its hole {hole}");
-                Hole { width: 4, places }
+                let forms = [
+                    (Form::Int64, marks.int64(hole).to_le_bytes().to_vec()),
+                    (Form::Digits, marks.digits(hole).into_bytes()),
+                    (Form::Int32, marks.int32(hole).to_le_bytes().to_vec()),
+                ];
+                let mut found = forms.iter().map(|(form, mark)| Hole {
+                    form: *form,
+                    places: places(&frame, mark),
+                });
+                let found = found.find(|hole| !hole.places.is_empty());
+                found.unwrap_or_else(|| unreachable!("a template without its hole {hole}"))
             })
             .collect();
         let session_at = places(&frame, &SESSION_MARK);
@@ -104,12 +126,24 @@ impl Template {
         out.extend_from_slice(&self.frame);
         for (hole, value) in self.holes.iter().zip(values) {
             for &at in &hole.places {
-                out[at..at + hole.width].copy_from_slice(&value.to_le_bytes()[..hole.width]);
+                match hole.form {
+                    Form::Int32 => out[at..at + 4].copy_from_slice(&(*value as i32).to_le_bytes()),
+                    Form::Int64 => out[at..at + 8].copy_from_slice(&value.to_le_bytes()),
+                    Form::Digits => put_digits(&mut out[at..at + DIGITS], *value),
+                }
             }
         }
         for &at in &self.session_at {
             out[at..at + 8].copy_from_slice(&(connection as u64).to_le_bytes());
         }
+    }
+}
+
+fn put_digits(out: &mut [u8], value: i64) {
+    let mut rest = value.unsigned_abs();
+    for digit in out.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
     }
 }
 
@@ -143,5 +177,14 @@ mod tests {
             .get_binary("id")
             .unwrap();
         assert_eq!(session.bytes[..8], 7u64.to_le_bytes());
+    }
+
+    #[test]
+    fn digits_are_filled_within_a_text() {
+        let template = Template::new(1, |marks| rawdoc! {"a": format!("user{}", marks.digits(0))});
+        let mut frame = Vec::new();
+        template.put(0, &[1_234], &mut frame);
+        let command = body(&frame).unwrap();
+        assert_eq!(command.get_str("a").unwrap(), "user0000000000000001234");
     }
 }
