@@ -26,7 +26,7 @@ pub const KEY_COMMAND: usize = size_of::<u64>();
 /// be looked into once, before an answer is stored, is in [`super::check_read`].
 pub fn canonical(command: &Command, principal: u64, out: &mut Vec<u8>) -> Result<Wish, Bypass> {
     out.clear();
-    let answers: fn(&str) -> bool = match command.kind {
+    let answers: fn(&[u8]) -> bool = match command.kind {
         Kind::Find => in_find,
         Kind::Aggregate if !command.pipeline_writes => in_aggregate,
         Kind::Count => in_count,
@@ -41,25 +41,26 @@ pub fn canonical(command: &Command, principal: u64, out: &mut Vec<u8>) -> Result
     let mut wish = Wish::default();
     let mut seen = 0_u32;
     let (mut batch, mut single) = (None::<&[u8]>, false);
-    for element in doc::elements(command.body()) {
-        let Ok(element) = element else {
+    for field in doc::fields(command.body()) {
+        let Ok(field) = field else {
             return Err(Bypass::UnknownField);
         };
-        match element.key {
-            "batchSize" if command.kind == Kind::Find => {
+        let element = field.unnamed();
+        match field.key {
+            b"batchSize" if command.kind == Kind::Find => {
                 once(&mut seen, 9)?;
                 wish.batch_size = Some(batch_size(&element)?);
                 batch = Some(element.raw);
             }
-            "cursor" if command.kind == Kind::Aggregate => {
+            b"cursor" if command.kind == Kind::Aggregate => {
                 once(&mut seen, 9)?;
                 wish.batch_size = cursor(&element)?;
             }
-            "readConcern" => {
+            b"readConcern" => {
                 once(&mut seen, 10)?;
                 wish.after = read_concern(&element, out)?;
             }
-            "singleBatch" => {
+            b"singleBatch" => {
                 single |= element.is_truthy();
                 out.extend_from_slice(element.raw);
             }
@@ -84,75 +85,75 @@ pub fn canonical(command: &Command, principal: u64, out: &mut Vec<u8>) -> Result
     Ok(wish)
 }
 
-fn in_find(key: &str) -> bool {
+fn in_find(key: &[u8]) -> bool {
     matches!(
         key,
-        "find"
-            | "$db"
-            | "filter"
-            | "sort"
-            | "projection"
-            | "hint"
-            | "skip"
-            | "limit"
-            | "collation"
-            | "let"
-            | "min"
-            | "max"
-            | "returnKey"
-            | "showRecordId"
-            | "allowPartialResults"
-            | "allowDiskUse"
-            | "apiVersion"
-            | "apiStrict"
-            | "apiDeprecationErrors"
+        b"find"
+            | b"$db"
+            | b"filter"
+            | b"sort"
+            | b"projection"
+            | b"hint"
+            | b"skip"
+            | b"limit"
+            | b"collation"
+            | b"let"
+            | b"min"
+            | b"max"
+            | b"returnKey"
+            | b"showRecordId"
+            | b"allowPartialResults"
+            | b"allowDiskUse"
+            | b"apiVersion"
+            | b"apiStrict"
+            | b"apiDeprecationErrors"
     )
 }
 
-fn in_aggregate(key: &str) -> bool {
+fn in_aggregate(key: &[u8]) -> bool {
     matches!(
         key,
-        "aggregate"
-            | "$db"
-            | "pipeline"
-            | "hint"
-            | "collation"
-            | "let"
-            | "allowDiskUse"
-            | "apiVersion"
-            | "apiStrict"
-            | "apiDeprecationErrors"
+        b"aggregate"
+            | b"$db"
+            | b"pipeline"
+            | b"hint"
+            | b"collation"
+            | b"let"
+            | b"allowDiskUse"
+            | b"apiVersion"
+            | b"apiStrict"
+            | b"apiDeprecationErrors"
     )
 }
 
-fn in_count(key: &str) -> bool {
+fn in_count(key: &[u8]) -> bool {
     matches!(
         key,
-        "count"
-            | "$db"
-            | "query"
-            | "limit"
-            | "skip"
-            | "hint"
-            | "collation"
-            | "apiVersion"
-            | "apiStrict"
-            | "apiDeprecationErrors"
+        b"count"
+            | b"$db"
+            | b"query"
+            | b"limit"
+            | b"skip"
+            | b"hint"
+            | b"collation"
+            | b"apiVersion"
+            | b"apiStrict"
+            | b"apiDeprecationErrors"
     )
 }
 
-fn in_distinct(key: &str) -> bool {
+fn in_distinct(key: &[u8]) -> bool {
     matches!(
         key,
-        "distinct"
-            | "$db"
-            | "key"
-            | "query"
-            | "collation"
-            | "hint"
-            | "apiVersion"
-            | "apiStrict"
-            | "apiDeprecationErrors"
+        b"distinct"
+            | b"$db"
+            | b"key"
+            | b"query"
+            | b"collation"
+            | b"hint"
+            | b"apiVersion"
+            | b"apiStrict"
+            | b"apiDeprecationErrors"
     )
 }
 
@@ -211,23 +212,23 @@ fn read_concern(element: &doc::Element<'_>, out: &mut Vec<u8>) -> Result<Option<
 
 /// Whether a field may be left out of the key: it doesn't change the answer, and its value is one
 /// that the server accepts (a wrong one must get the server's own error, not an answer).
-fn ignorable(key: &str, element: &doc::Element<'_>, seen: &mut u32) -> Result<(), Bypass> {
+fn ignorable(key: &[u8], element: &doc::Element<'_>, seen: &mut u32) -> Result<(), Bypass> {
     let (place, sound, otherwise) = match key {
-        "lsid" => (0, is_session_id(element), Bypass::UnknownField),
-        "$clusterTime" => (1, is_cluster_time(element), Bypass::UnknownField),
-        "comment" => (2, true, Bypass::UnknownField),
-        "maxTimeMS" => {
+        b"lsid" => (0, is_session_id(element), Bypass::UnknownField),
+        b"$clusterTime" => (1, is_cluster_time(element), Bypass::UnknownField),
+        b"comment" => (2, true, Bypass::UnknownField),
+        b"maxTimeMS" => {
             let limit = matches!(element.kind, kind::INT32 | kind::INT64)
                 .then(|| element.as_i64())
                 .flatten();
             let sound = limit.is_some_and(|ms| (0..=i64::from(i32::MAX)).contains(&ms));
             (3, sound, Bypass::UnknownField)
         }
-        "$readPreference" => (4, is_primary(element), Bypass::ReadPreference),
-        "tailable" => (5, is_off(element), Bypass::CursorKind),
-        "awaitData" => (6, is_off(element), Bypass::CursorKind),
-        "noCursorTimeout" => (7, is_off(element), Bypass::CursorKind),
-        "oplogReplay" => (8, is_off(element), Bypass::CursorKind),
+        b"$readPreference" => (4, is_primary(element), Bypass::ReadPreference),
+        b"tailable" => (5, is_off(element), Bypass::CursorKind),
+        b"awaitData" => (6, is_off(element), Bypass::CursorKind),
+        b"noCursorTimeout" => (7, is_off(element), Bypass::CursorKind),
+        b"oplogReplay" => (8, is_off(element), Bypass::CursorKind),
         _ => return Err(Bypass::UnknownField),
     };
     if !sound {
@@ -240,17 +241,11 @@ fn is_off(element: &doc::Element<'_>) -> bool {
     element.as_bool() == Some(false)
 }
 
-/// `{id: UUID}` and nothing else.
+/// `{id: UUID}` and nothing else. There is one way to write that, but for the sixteen bytes.
 fn is_session_id(element: &doc::Element<'_>) -> bool {
-    let Some(lsid) = element.as_document() else {
-        return false;
-    };
-    let mut fields = doc::elements(lsid);
-    let id = fields.next().and_then(Result::ok).filter(|e| e.key == "id");
-    let is_uuid = id
-        .and_then(|id| id.as_binary())
-        .is_some_and(|(kind, uuid)| kind == 4 && uuid.len() == 16);
-    is_uuid && fields.next().is_none()
+    const BEFORE: &[u8] = b"\x1e\0\0\0\x05id\0\x10\0\0\0\x04";
+    let rest = element.as_document().and_then(|d| d.strip_prefix(BEFORE));
+    rest.is_some_and(|rest| rest.len() == 17)
 }
 
 /// `{clusterTime: Timestamp, signature: {…}}`.

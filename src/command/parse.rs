@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::Kind;
-use crate::wire::doc::{self, Element};
+use crate::wire::doc::{self, Field};
 use crate::wire::op_msg::OpMsg;
 
 /// A place in the command document. Cheaper than a string, and can't dangle.
@@ -52,8 +52,8 @@ impl Command {
 
     /// Reads a bare command document.
     pub fn parse_body(body: &Bytes) -> Option<Command> {
-        let mut elements = doc::elements(body);
-        let first = elements.next()?.ok()?;
+        let mut fields = doc::fields(body);
+        let first = fields.next()?.ok()?.named().ok()?;
         let span = |bytes: &[u8]| span_in(body, bytes);
         let name = span(first.key.as_bytes())?;
         let kind = Kind::of(first.key);
@@ -64,8 +64,8 @@ impl Command {
             body: body.clone(),
             ..Command::opaque()
         };
-        for element in elements {
-            command.note(body, &element.ok()?)?;
+        for field in fields {
+            command.note(body, field.ok()?)?;
         }
         Some(command)
     }
@@ -92,18 +92,19 @@ impl Command {
         }
     }
 
-    fn note(&mut self, body: &Bytes, element: &Element<'_>) -> Option<()> {
+    fn note(&mut self, body: &Bytes, field: Field<'_>) -> Option<()> {
         let span = |bytes: &[u8]| span_in(body, bytes);
-        match element.key {
-            "$db" => self.db = span(element.as_str()?.as_bytes())?,
-            "lsid" => self.lsid = element.as_document().and_then(span),
-            "txnNumber" => self.txn_number = element.as_i64(),
-            "autocommit" => self.in_transaction = element.as_bool() == Some(false),
-            "$readPreference" => self.read_preference = element.as_document().and_then(span),
-            "maxTimeMS" => {
+        let element = field.unnamed();
+        match field.key {
+            b"$db" => self.db = span(element.as_str()?.as_bytes())?,
+            b"lsid" => self.lsid = element.as_document().and_then(span),
+            b"txnNumber" => self.txn_number = element.as_i64(),
+            b"autocommit" => self.in_transaction = element.as_bool() == Some(false),
+            b"$readPreference" => self.read_preference = element.as_document().and_then(span),
+            b"maxTimeMS" => {
                 self.max_time_ms = element.as_i64().and_then(|ms| u64::try_from(ms).ok());
             }
-            "readConcern" => {
+            b"readConcern" => {
                 if let Some(concern) = element.as_document() {
                     self.read_concern_level = doc::find(concern, "level")
                         .and_then(|e| e.as_str())
@@ -111,19 +112,20 @@ impl Command {
                     self.after_cluster_time = doc::find(concern, "afterClusterTime").is_some();
                 }
             }
-            "writeConcern" => {
+            b"writeConcern" => {
                 self.unacknowledged = element
                     .as_document()
                     .and_then(|wc| doc::find(wc, "w"))
                     .and_then(|w| w.as_i64())
                     == Some(0);
             }
-            "pipeline" if self.kind == Kind::Aggregate => {
+            b"pipeline" if self.kind == Kind::Aggregate => {
                 self.pipeline_writes = element.as_array().is_none_or(pipeline_writes);
             }
-            "collection" if self.kind == Kind::GetMore => {
+            b"collection" if self.kind == Kind::GetMore => {
                 self.collection = element.as_str().and_then(|s| span(s.as_bytes()));
             }
+            _ if !field.is_named() => return None,
             _ => {}
         }
         Some(())

@@ -10,14 +10,13 @@
 //! text, and decimals are not converted.
 
 use std::iter::FusedIterator;
-use std::str::from_utf8;
 
 use super::error::DocError;
 use super::reader::{Reader, peek_i32};
 
 mod element;
 
-pub use element::{Element, kind};
+pub use element::{Element, Field, kind};
 
 /// The smallest document: a length and a zero byte.
 pub const MIN_LEN: usize = 5;
@@ -26,11 +25,54 @@ pub const MIN_LEN: usize = 5;
 /// MongoDB itself allows 200 (`BSONDepth::kBSONDepthParameterCeiling` is 250).
 pub const MAX_DEPTH: usize = 250;
 
+/// The fields of a document, in order; see [`fields`].
+#[derive(Debug, Clone)]
+pub struct Fields<'a> {
+    rest: Reader<'a>,
+    failed: Option<DocError>,
+}
+
+/// Walks the top level of `doc` as [`elements`] does, without looking whether keys are text.
+///
+/// For the walks that every request takes and that only look for names they know: checking a key
+/// costs as much as finding its element.
+#[inline]
+#[must_use]
+pub fn fields(doc: &[u8]) -> Fields<'_> {
+    match inside(doc) {
+        Ok(body) => Fields {
+            rest: Reader::new(body),
+            failed: None,
+        },
+        Err(error) => Fields {
+            rest: Reader::new(&[]),
+            failed: Some(error),
+        },
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<Field<'a>, DocError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return self.failed.take().map(Err);
+        }
+        let item = field(&mut self.rest);
+        if item.is_err() {
+            self.rest = Reader::new(&[]);
+        }
+        Some(item)
+    }
+}
+
+impl FusedIterator for Fields<'_> {}
+
 /// The elements of a document, in order; see [`elements`].
 #[derive(Debug, Clone)]
 pub struct Elements<'a> {
-    rest: Reader<'a>,
-    failed: Option<DocError>,
+    fields: Fields<'a>,
 }
 
 /// Walks the top level of `doc`, which must be exactly one document.
@@ -40,15 +82,8 @@ pub struct Elements<'a> {
 #[inline]
 #[must_use]
 pub fn elements(doc: &[u8]) -> Elements<'_> {
-    match inside(doc) {
-        Ok(body) => Elements {
-            rest: Reader::new(body),
-            failed: None,
-        },
-        Err(error) => Elements {
-            rest: Reader::new(&[]),
-            failed: Some(error),
-        },
+    Elements {
+        fields: fields(doc),
     }
 }
 
@@ -58,8 +93,10 @@ pub fn elements(doc: &[u8]) -> Elements<'_> {
 pub fn elements_after(doc: &[u8], skip: usize) -> Elements<'_> {
     let rest = inside(doc).ok().and_then(|body| body.get(skip..));
     Elements {
-        rest: Reader::new(rest.unwrap_or_default()),
-        failed: None,
+        fields: Fields {
+            rest: Reader::new(rest.unwrap_or_default()),
+            failed: None,
+        },
     }
 }
 
@@ -68,12 +105,9 @@ impl<'a> Iterator for Elements<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return self.failed.take().map(Err);
-        }
-        let item = element(&mut self.rest);
+        let item = self.fields.next()?.and_then(Field::named);
         if item.is_err() {
-            self.rest = Reader::new(&[]);
+            self.fields.rest = Reader::new(&[]);
         }
         Some(item)
     }
@@ -182,21 +216,19 @@ fn inside(doc: &[u8]) -> Result<&[u8], DocError> {
     whole.get(4..whole.len() - 1).ok_or(DocError::Truncated)
 }
 
-#[inline]
-fn element<'a>(reader: &mut Reader<'a>) -> Result<Element<'a>, DocError> {
+fn field<'a>(reader: &mut Reader<'a>) -> Result<Field<'a>, DocError> {
     let start = reader.rest();
     let kind = reader.u8().ok_or(DocError::Truncated)?;
     if kind == 0 {
         return Err(DocError::Terminator);
     }
     let key = reader.cstring().ok_or(DocError::Truncated)?;
-    let key = from_utf8(key).map_err(|_| DocError::Key)?;
     let length = value_len(kind, reader.rest())?;
     let value = reader.take(length).ok_or(DocError::Truncated)?;
     let raw = start
         .get(..start.len() - reader.rest().len())
         .ok_or(DocError::Truncated)?;
-    Ok(Element {
+    Ok(Field {
         kind,
         key,
         value,

@@ -2,6 +2,7 @@
 
 use std::str::from_utf8;
 
+use crate::wire::error::DocError;
 use crate::wire::reader::Reader;
 
 /// BSON type bytes.
@@ -42,6 +43,53 @@ pub struct Element<'a> {
     pub value: &'a [u8],
     /// Type, key, zero byte and value: what a copy of the element is.
     pub raw: &'a [u8],
+}
+
+/// One field whose key may be anything but a zero byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// The BSON type byte, one of [`kind`].
+    pub kind: u8,
+    /// The field's name, as it is in the document.
+    pub key: &'a [u8],
+    /// As [`Element::value`].
+    pub value: &'a [u8],
+    /// As [`Element::raw`].
+    pub raw: &'a [u8],
+}
+
+impl<'a> Field<'a> {
+    /// The same with its key as text.
+    ///
+    /// # Errors
+    /// [`DocError::Key`] if the key isn't UTF-8.
+    #[inline]
+    pub fn named(self) -> Result<Element<'a>, DocError> {
+        let key = from_utf8(self.key).map_err(|_| DocError::Key)?;
+        Ok(Element {
+            key,
+            ..self.unnamed()
+        })
+    }
+
+    /// The same with an empty key, for reading its value.
+    #[inline]
+    #[must_use]
+    pub fn unnamed(self) -> Element<'a> {
+        Element {
+            kind: self.kind,
+            key: "",
+            value: self.value,
+            raw: self.raw,
+        }
+    }
+
+    /// Whether the key is text.
+    #[inline]
+    #[must_use]
+    pub fn is_named(self) -> bool {
+        self.key.is_ascii() || from_utf8(self.key).is_ok()
+    }
 }
 
 impl<'a> Element<'a> {
