@@ -5,13 +5,14 @@
 //! and the fence around it to end by themselves; its read is given up.
 
 use std::net::IpAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures_util::future::OptionFuture;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
@@ -44,7 +45,6 @@ pub(super) struct Connection {
     pub(super) compressor: Option<Compressor>,
     pub(super) next_id: i32,
     buf: BytesMut,
-    draining: watch::Receiver<bool>,
 }
 
 /// Why a connection ends. Never for a fault of the upstream.
@@ -82,7 +82,6 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
             Err(_) => return,
         },
     };
-    let draining = shared.draining.clone();
     let seat = shared.roster.enter(id, peer);
     let connection = Connection {
         shared,
@@ -96,15 +95,19 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
         compressor: None,
         next_id: 1,
         buf: BytesMut::new(),
-        draining,
     };
     Box::pin(connection.run()).await;
 }
 
 impl Connection {
     async fn run(mut self) {
+        let mut draining = self.shared.draining.clone();
+        // One wait for all messages: to begin it anew with each costs more than to read one.
+        let mut drained = pin!(async move {
+            let _ = draining.wait_for(|draining| *draining).await;
+        });
         let end = loop {
-            let frame = match self.next_frame().await {
+            let frame = match self.next_frame(drained.as_mut()).await {
                 Ok(frame) => frame,
                 Err(close) => break close,
             };
@@ -118,8 +121,11 @@ impl Connection {
         }
     }
 
-    /// The next whole message.
-    async fn next_frame(&mut self) -> Result<Frame, Close> {
+    /// The next whole message. `drained` is done when there should be none.
+    async fn next_frame(
+        &mut self,
+        mut drained: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Frame, Close> {
         let config = &self.shared.config.server;
         let max = config.max_message_size.as_usize();
         let mut began: Option<Instant> = None;
@@ -132,12 +138,13 @@ impl Connection {
                     self.buf = BytesMut::new();
                 }
                 reserve_more(&mut self.buf);
-                let idle = config.idle_timeout;
+                let idle = Some(config.idle_timeout).filter(|idle| !idle.is_zero());
+                let too_long = OptionFuture::from(idle.map(tokio::time::sleep));
                 tokio::select! {
                     biased;
                     read = self.sock.read_buf(&mut self.buf) => read?,
-                    _ = self.draining.wait_for(|d| *d) => return Err(Close::Ended),
-                    () = tokio::time::sleep(idle), if !idle.is_zero() => return Err(Close::Ended),
+                    () = &mut drained => return Err(Close::Ended),
+                    Some(()) = too_long => return Err(Close::Ended),
                 }
             } else {
                 let since = *began.get_or_insert_with(Instant::now);

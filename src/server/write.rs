@@ -1,5 +1,7 @@
 //! Writing replies.
 
+use std::io::{ErrorKind, IoSlice};
+
 use bytes::Buf;
 use tokio::io::AsyncWriteExt;
 
@@ -35,13 +37,31 @@ impl Connection {
             self.sock.write_all(&reply.frame.bytes).await?;
         } else {
             let head = header.encode();
-            let mut message = head.chain(reply.frame.bytes.slice(HEADER_LEN..));
-            self.sock.write_all_buf(&mut message).await?;
+            let body = reply.frame.bytes.get(HEADER_LEN..).unwrap_or_default();
+            self.write_both(&head, body).await?;
         }
         if matches!(self.sock, Sock::Tls(_)) {
             self.sock.flush().await?;
         }
         Ok(())
+    }
+}
+
+impl Connection {
+    /// Writes one after the other, in one system call if the socket takes all of it.
+    async fn write_both(&mut self, head: &[u8], body: &[u8]) -> std::io::Result<()> {
+        let mut written = 0;
+        if let Sock::Plain(tcp) = &self.sock {
+            match tcp.try_write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
+                Ok(count) if count == head.len() + body.len() => return Ok(()),
+                Ok(count) => written = count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut rest = head.chain(body);
+        rest.advance(written);
+        self.sock.write_all_buf(&mut rest).await
     }
 }
 
