@@ -50,6 +50,11 @@ impl Entry {
         batch(self.body(), "firstBatch").unwrap_or(&[])
     }
 
+    /// Whether it grows too old at some time.
+    pub fn ages(&self) -> bool {
+        self.expires.is_some()
+    }
+
     /// Whether it may be given to one who comes at this time, as far as its age is concerned.
     pub fn lives_at(&self, time: Instant) -> bool {
         self.expires.is_none_or(|end| time < end)

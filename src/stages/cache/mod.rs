@@ -33,6 +33,7 @@ mod tests;
 mod worth;
 
 use std::cell::RefCell;
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -155,7 +156,7 @@ impl Cache {
             let Some(entry) = self.store.get(key) else {
                 return miss(key);
             };
-            if !entry.lives_at(Instant::now()) {
+            if entry.ages() && !entry.lives_at(Instant::now()) {
                 return miss(key);
             }
             if !self.reaches(&entry, wish.after) {
@@ -199,18 +200,29 @@ impl Cache {
         self.cursors.first(request, entry, size)
     }
 
-    async fn read(&self, request: &mut Request, next: Next<'_>) -> Outcome {
+    /// Answers from memory, or compares what is there with the server's answer.
+    fn hit<'a>(
+        &'a self,
+        request: &'a mut Request,
+        entry: Arc<Entry>,
+        wish: Wish,
+        next: Next<'a>,
+    ) -> BoxFuture<'a, Outcome> {
+        self.stats.hit();
+        request.trail.note(Decision::Hit);
+        if self.shadow.is_due() {
+            return Box::pin(async move { self.compare(request, next, &entry, wish).await });
+        }
+        Box::pin(ready(Ok(self.reply(request, &entry, wish))))
+    }
+
+    /// Answers a read that isn't simply a hit; `found` is what a first look-up said.
+    async fn read(&self, request: &mut Request, found: Found, next: Next<'_>) -> Outcome {
+        let mut found = Some(found);
         let (mut joins, mut leads, mut asked) = (0, true, false);
         let fill = loop {
-            let (key, wish) = match self.look_up(request) {
-                Found::Hit(entry, wish) => {
-                    self.stats.hit();
-                    request.trail.note(Decision::Hit);
-                    if self.shadow.is_due() {
-                        return self.compare(request, next, &entry, wish).await;
-                    }
-                    return Ok(self.reply(request, &entry, wish));
-                }
+            let (key, wish) = match found.take().unwrap_or_else(|| self.look_up(request)) {
+                Found::Hit(entry, wish) => return self.hit(request, entry, wish, next).await,
                 Found::Pass(why) => {
                     self.bypass(request, why);
                     return next.run(request).await;
@@ -312,7 +324,11 @@ impl Stage for Cache {
     fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
         match request.command.kind {
             Kind::Find | Kind::Aggregate | Kind::Count | Kind::Distinct => {
-                Box::pin(self.read(request, next))
+                match self.look_up(request) {
+                    // What a miss needs takes a kilobyte: a hit makes no room for it.
+                    Found::Hit(entry, wish) => self.hit(request, entry, wish, next),
+                    found => Box::pin(self.read(request, found, next)),
+                }
             }
             Kind::GetMore => Box::pin(self.more(request, next)),
             Kind::KillCursors => Box::pin(self.kill(request, next)),
