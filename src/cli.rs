@@ -56,7 +56,7 @@ enum Command {
     /// Run a small application on a private MongoDB, directly and through the proxy, and compare
     Demo(DemoArgs),
     /// Measure the proxy against mongod, haproxy, Redis and the limit of this machine
-    Bench(BenchArgs),
+    Bench(Box<BenchArgs>),
     /// Answer frames with a prepared reply, for `bench`
     #[command(hide = true)]
     BenchEcho(EchoArgs),

@@ -49,7 +49,10 @@ fn the_bench_measures_each_target_and_saves_what_it_found() {
         "--workload",
         "point,insert",
     ];
+    let page = tempfile::NamedTempFile::new().expect("a file");
+    let report = page.path().display().to_string();
     let mut all = vec!["bench", "--targets", targets, "--save", &path];
+    all.extend(["--report", &report]);
     all.extend(arguments);
     let output = petiole(&all);
     assert!(
@@ -79,6 +82,13 @@ fn the_bench_measures_each_target_and_saves_what_it_found() {
             assert_eq!(lane.throughput.len(), 2);
         }
     }
+    let report = std::fs::read_to_string(&report).expect("a page");
+    assert!(
+        report.matches("<svg").count() >= 6,
+        "plots of each workload"
+    );
+    assert!(!report.contains("http"), "it needs nothing else");
+    same_is_the_same_and_slower_is_worse(&record, &path);
     let run = &record.runs[0];
     assert!(
         (0.9..=1.0).contains(&counted(run, Server::Petiole, HITS)),
@@ -95,6 +105,23 @@ fn the_bench_measures_each_target_and_saves_what_it_found() {
             .iter()
             .any(|verdict| verdict.what == "hit throughput / framed echo")
     );
+}
+
+fn same_is_the_same_and_slower_is_worse(record: &Record, path: &str) {
+    let same = petiole(&["bench", "--compare", path, path]);
+    assert!(same.status.success(), "{}", text(&same.stdout));
+    let mut slower = record.clone();
+    for lane in &mut slower.runs[0].lanes {
+        if lane.name == Server::Petiole.label() {
+            lane.throughput.iter_mut().for_each(|rate| *rate /= 50.0);
+        }
+    }
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    serde_json::to_writer(&file, &slower).expect("saved");
+    let other = file.path().display().to_string();
+    let worse = petiole(&["bench", "--compare", path, &other]);
+    assert_eq!(worse.status.code(), Some(1), "{}", text(&worse.stdout));
+    assert!(text(&worse.stdout).contains("WORSE"));
 }
 
 fn counted(run: &Run, server: Server, name: &str) -> f64 {
@@ -119,6 +146,44 @@ fn an_address_that_is_none_is_refused_in_words() {
         "{}",
         text(&output.stderr)
     );
+}
+
+#[test]
+fn every_workload_runs_without_an_error() {
+    let trace = tempfile::NamedTempFile::new().expect("a file");
+    let line =
+        r#"{"command": {"find": "users", "filter": {"_id": 7}, "$db": "petiole_bench_petiole"}}"#;
+    std::fs::write(trace.path(), line).expect("a trace");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let paths = [trace.path(), file.path()].map(|path| path.display().to_string());
+    let workloads = "economy,range,aggregate,update,ycsb-a,ycsb-b,ycsb-c,ycsb-d,ycsb-e,ycsb-f";
+    let output = petiole(&[
+        "bench",
+        "--targets",
+        "petiole",
+        "--workload",
+        workloads,
+        "--replay",
+        &paths[0],
+        "--connections",
+        "4",
+        "--rounds",
+        "1",
+        "--secs",
+        "6",
+        "--save",
+        &paths[1],
+    ]);
+    let shown = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{shown}");
+    let saved = std::fs::read_to_string(&paths[1]).expect("a saved file");
+    let record: Record = serde_json::from_str(&saved).expect("a record");
+    assert_eq!(record.runs.len(), 11);
+    for run in &record.runs {
+        let lane = &run.lanes[0];
+        assert!(lane.completed > 0, "{}: {shown}", run.workload.name());
+        assert_eq!(lane.first_error, None, "{}", run.workload.name());
+    }
 }
 
 #[test]

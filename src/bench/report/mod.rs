@@ -66,11 +66,14 @@ fn names(record: &Record) -> Vec<&str> {
     names
 }
 
+/// x and y.
+type Point = (f64, f64);
+
 /// One line per target.
 fn lines(
     runs: &[&Run],
     names: &[&str],
-    points: &dyn Fn(&Run, &LaneResult) -> Vec<(f64, f64)>,
+    points: &dyn Fn(&Run, &LaneResult) -> Vec<Point>,
 ) -> Vec<Series> {
     let line = |(colour, name): (usize, &&str)| {
         let of_name = |run: &&Run| {

@@ -202,7 +202,7 @@ impl Source for Economy {
         let user = i64::from(index.saturating_sub(GUILDS) / 2);
         let (template, key) = match index {
             0..GUILDS => (&self.templates.leaderboard, i64::from(index)),
-            _ if index % 2 == 0 => (&self.templates.balance, user),
+            _ if index.is_multiple_of(2) => (&self.templates.balance, user),
             _ => (&self.templates.inventory, user),
         };
         template.put(connection, &[key], out);
