@@ -149,14 +149,14 @@ fn an_address_that_is_none_is_refused_in_words() {
 }
 
 #[test]
-fn every_workload_runs_without_an_error() {
+fn transactions_scans_and_traces_run_without_an_error() {
     let trace = tempfile::NamedTempFile::new().expect("a file");
     let line =
         r#"{"command": {"find": "users", "filter": {"_id": 7}, "$db": "petiole_bench_petiole"}}"#;
     std::fs::write(trace.path(), line).expect("a trace");
     let file = tempfile::NamedTempFile::new().expect("a file");
     let paths = [trace.path(), file.path()].map(|path| path.display().to_string());
-    let workloads = "economy,range,aggregate,update,ycsb-a,ycsb-b,ycsb-c,ycsb-d,ycsb-e,ycsb-f";
+    let workloads = "economy,range,aggregate,ycsb-e";
     let output = petiole(&[
         "bench",
         "--targets",
@@ -170,7 +170,7 @@ fn every_workload_runs_without_an_error() {
         "--rounds",
         "1",
         "--secs",
-        "6",
+        "5",
         "--save",
         &paths[1],
     ]);
@@ -178,7 +178,7 @@ fn every_workload_runs_without_an_error() {
     assert!(output.status.success(), "{shown}");
     let saved = std::fs::read_to_string(&paths[1]).expect("a saved file");
     let record: Record = serde_json::from_str(&saved).expect("a record");
-    assert_eq!(record.runs.len(), 11);
+    assert_eq!(record.runs.len(), 5);
     for run in &record.runs {
         let lane = &run.lanes[0];
         assert!(lane.completed > 0, "{}: {shown}", run.workload.name());
