@@ -110,7 +110,7 @@ fn latency(run: &Run, names: &[&str]) -> Chart {
     let place = |quantile: f64| 1.0 / (1.0 - quantile);
     let ticks = [0.5, 0.9, 0.99, 0.999, 0.9999];
     Chart {
-        title: format!("Latency quantiles at {} connections", run.connections),
+        title: format!("Latency quantiles, connections: {}", run.connections),
         ticks: ticks
             .map(|at| (place(at), format!("{} %", (at * 1e4).round() / 1e2)))
             .to_vec(),
