@@ -87,7 +87,12 @@ fn the_bench_measures_each_target_and_saves_what_it_found() {
         report.matches("<svg").count() >= 6,
         "plots of each workload"
     );
-    assert!(!report.contains("http"), "it needs nothing else");
+    for outside in ["src=\"http", "href=\"http", "url(", "@import"] {
+        assert!(
+            !report.contains(outside),
+            "it needs nothing else: {outside}"
+        );
+    }
     same_is_the_same_and_slower_is_worse(&record, &path);
     let run = &record.runs[0];
     assert!(
