@@ -22,7 +22,7 @@ cargo build --release
 petiole=target/release/petiole
 quick=("$@")
 workloads=economy,range,aggregate,update,ycsb-a,ycsb-b,ycsb-c,ycsb-d,ycsb-e,ycsb-f
-targets=direct,petiole,cache-off,batch-off
+targets=direct,petiole,cache-off,batch-off,rewrite-off,profile-off,retry-off
 
 cargo bench --bench instructions | tee "$out/instructions.txt"
 cargo bench --bench cache | tee "$out/cache.txt"

@@ -30,6 +30,12 @@ pub enum Server {
     CacheOff,
     /// The proxy with batching off.
     BatchOff,
+    /// The proxy with rewriting off.
+    RewriteOff,
+    /// The proxy with profile and advice off.
+    ProfileOff,
+    /// The proxy with retries off.
+    RetryOff,
     /// haproxy in TCP mode before the same mongod.
     Haproxy,
     /// The framed-echo server with replies of the same size.
@@ -40,11 +46,14 @@ pub enum Server {
 
 impl Server {
     /// All of them, in the order of tables.
-    pub const ALL: [Server; 7] = [
+    pub const ALL: [Server; 10] = [
         Server::Direct,
         Server::Petiole,
         Server::CacheOff,
         Server::BatchOff,
+        Server::RewriteOff,
+        Server::ProfileOff,
+        Server::RetryOff,
         Server::Haproxy,
         Server::Echo,
         Server::Redis,
@@ -57,6 +66,9 @@ impl Server {
             Server::Petiole => "petiole",
             Server::CacheOff => "petiole, cache off",
             Server::BatchOff => "petiole, batch off",
+            Server::RewriteOff => "petiole, rewrite off",
+            Server::ProfileOff => "petiole, profile off",
+            Server::RetryOff => "petiole, retry off",
             Server::Haproxy => "haproxy TCP",
             Server::Echo => "framed echo",
             Server::Redis => "redis GET",
@@ -70,6 +82,13 @@ impl Server {
             Server::Petiole => Some(&["cache.external_writes=none"]),
             Server::CacheOff => Some(&["cache.enabled=false"]),
             Server::BatchOff => Some(&["cache.external_writes=none", "batch.enabled=false"]),
+            Server::RewriteOff => Some(&["cache.external_writes=none", "rewrite.enabled=false"]),
+            Server::ProfileOff => Some(&[
+                "cache.external_writes=none",
+                "profile.enabled=false",
+                "advice.enabled=false",
+            ]),
+            Server::RetryOff => Some(&["cache.external_writes=none", "retry.enabled=false"]),
             Server::Direct | Server::Haproxy | Server::Echo | Server::Redis => None,
         }
     }
