@@ -23,9 +23,6 @@ pub struct Batch {
     /// How long a batch waits for more writes before it leaves.
     #[serde(with = "value::duration")]
     pub linger: Duration,
-    /// Longest time that the next batch waits for those who were in the last one.
-    #[serde(with = "value::duration")]
-    pub gather: Duration,
     /// Longest time that a write is held up by others before it goes its own way.
     #[serde(with = "value::duration")]
     pub max_wait: Duration,
@@ -83,7 +80,6 @@ impl Default for Batch {
             max_documents: 1000,
             max_size: ByteSize(4 << 20),
             linger: Duration::ZERO,
-            gather: Duration::ZERO,
             max_wait: Duration::from_secs(1),
             journal: 20_000,
             bypass_namespaces: Vec::new(),

@@ -44,12 +44,7 @@ impl Turn {
                 self.is_over = true;
                 return;
             }
-            let size = members.len();
             commit(&self.shared, &self.next, members).await;
-            self.shared
-                .crowd
-                .gather(&self.shared.groups, &self.key, size)
-                .await;
         }
     }
 }

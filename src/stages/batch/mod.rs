@@ -30,7 +30,6 @@
 )]
 mod batch;
 mod commit;
-mod crowd;
 mod facts;
 mod journal;
 mod key;
@@ -51,7 +50,6 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use self::commit::Turn;
-use self::crowd::Crowd;
 use self::facts::Facts;
 use self::journal::{Doubt, Found, Journal, State};
 use self::key::{Wanted, Write, WriteId};
@@ -72,7 +70,6 @@ struct Shared {
     groups: Groups,
     journal: Journal,
     sessions: Sessions,
-    crowd: Crowd,
     facts: Arc<Facts>,
     fences: Arc<Fences>,
     stats: BatchStats,
@@ -92,7 +89,6 @@ impl Batch {
             groups: Groups::default(),
             journal: Journal::new(config.journal),
             sessions: Sessions::default(),
-            crowd: Crowd::new(config.gather),
             facts: Arc::default(),
             fences,
             stats: BatchStats::default(),

@@ -4,6 +4,12 @@
 //! others queue in order of arrival; when it returns they leave together. A group that has neither
 //! is gone.
 //!
+//! Clients that write one document after the other come back together, a moment after they were
+//! answered. The first of them leaves alone. If the others waited for its return, a round would
+//! take two commands' time, and where a command is slow rather than costly (a majority, a journal)
+//! that is slower than no batching. So as many as left together the last time don't wait: they are
+//! the whole crowd, and leave beside the first.
+//!
 //! Fair by order of arrival: a client has one write in the queue at a time, and one that is a batch
 //! in itself never comes here (`key`). Two operations on one document don't leave together: the
 //! later one, and what comes after it for that document, stays for the next batch.
@@ -121,19 +127,20 @@ pub(super) struct Groups {
     bytes: AtomicUsize,
 }
 
-#[derive(Default)]
 struct Group {
     queue: VecDeque<Member>,
     bytes: usize,
-    /// Rung when so many wait.
-    awaited: Option<(usize, Arc<Notify>)>,
+    /// Turns that somebody has (`commit`).
+    turns: usize,
+    /// How many left together the last time.
+    crowd: usize,
 }
 
 /// What becomes of a write that comes.
 pub(super) enum Entered {
     /// Nothing of its group is under way: now this is.
     First,
-    /// It waits. `starts`: nothing is under way, so the caller must see to the queue.
+    /// It waits. `starts`: the caller has a turn to see to the queue.
     Queued { starts: bool },
     /// Too many wait already.
     Full,
@@ -149,12 +156,12 @@ impl Groups {
     ) -> Entered {
         let mut entry = match self.groups.entry(write.key.clone()) {
             Entry::Vacant(vacant) if queue_first => {
-                let mut group = vacant.insert(Group::default());
+                let mut group = vacant.insert(Group::with_a_turn());
                 self.push(&mut group, member(write));
                 return Entered::Queued { starts: true };
             }
             Entry::Vacant(vacant) => {
-                vacant.insert(Group::default());
+                vacant.insert(Group::with_a_turn());
                 return Entered::First;
             }
             Entry::Occupied(entry) => entry,
@@ -165,54 +172,42 @@ impl Groups {
             return Entered::Full;
         }
         self.push(group, member(write));
-        Entered::Queued { starts: false }
+        let starts = !queue_first && group.is_crowd_there();
+        group.turns += usize::from(starts);
+        Entered::Queued { starts }
     }
 
     fn push(&self, group: &mut Group, member: Member) {
         self.bytes.fetch_add(member.size(), Relaxed);
         group.bytes += member.size();
         group.queue.push_back(member);
-        if let Some((_, bell)) = group
-            .awaited
-            .take_if(|(enough, _)| group.queue.len() >= *enough)
-        {
-            bell.notify_one();
-        }
     }
 
-    /// A bell that rings when so many of the group wait. `None`: they do already.
-    pub fn bell(&self, key: &[u8], enough: usize) -> Option<Arc<Notify>> {
-        let mut group = self.groups.get_mut(key)?;
-        if group.queue.len() >= enough {
-            return None;
-        }
-        let bell = Arc::new(Notify::new());
-        group.awaited = Some((enough, Arc::clone(&bell)));
-        Some(bell)
-    }
-
-    /// What was under way has returned: those who leave now. Empty: nobody waits, and the group is
-    /// gone.
+    /// Somebody's turn: those who leave now. Empty: nobody waits, and the turn is over, with the group
+    /// if it was the last.
     pub fn next(&self, key: &[u8], max_documents: usize, max_size: usize) -> Vec<Member> {
-        let Some(mut group) = self.groups.get_mut(key) else {
-            return Vec::new();
-        };
-        let leaving = group.take(max_documents, max_size);
-        let size: usize = leaving.iter().map(Member::size).sum();
-        group.bytes -= size;
-        drop(group);
-        self.bytes.fetch_sub(size, Relaxed);
-        if leaving.is_empty() {
+        loop {
+            let Some(mut group) = self.groups.get_mut(key) else {
+                return Vec::new();
+            };
+            let leaving = group.take(max_documents, max_size);
+            if !leaving.is_empty() {
+                let size: usize = leaving.iter().map(Member::size).sum();
+                group.bytes -= size;
+                self.bytes.fetch_sub(size, Relaxed);
+                return leaving;
+            }
+            if group.turns > 1 {
+                group.turns -= 1;
+                return leaving;
+            }
+            drop(group);
             // Somebody may have come since.
-            if self
-                .groups
-                .remove_if(key, |_, group| group.queue.is_empty())
-                .is_none()
-            {
-                return self.next(key, max_documents, max_size);
+            let is_idle = |_: &Box<[u8]>, group: &Group| group.queue.is_empty() && group.turns == 1;
+            if self.groups.remove_if(key, is_idle).is_some() {
+                return leaving;
             }
         }
-        leaving
     }
 
     /// A write doesn't want to wait any longer. `None`: it is under way.
@@ -240,6 +235,20 @@ impl Groups {
 }
 
 impl Group {
+    fn with_a_turn() -> Group {
+        Group {
+            queue: VecDeque::new(),
+            bytes: 0,
+            turns: 1,
+            crowd: usize::MAX,
+        }
+    }
+
+    /// Whether those who wait are all who may be expected.
+    fn is_crowd_there(&self) -> bool {
+        self.turns < MOST_TURNS && self.queue.len() >= self.crowd
+    }
+
     /// The first in the queue, and all behind it that fit into a batch with it.
     fn take(&mut self, max_documents: usize, max_size: usize) -> Vec<Member> {
         let (mut documents, mut size) = (0, 0);
@@ -267,10 +276,17 @@ impl Group {
             stay.append(&mut self.queue);
             self.queue = stay;
         }
+        if leaving.len() >= LEAST_CROWD {
+            self.crowd = leaving.len();
+        }
         leaving
     }
 }
 
+/// Turns of one group at one time: the crowd's, and the one of who came before it.
+const MOST_TURNS: usize = 2;
+/// Fewer aren't a crowd: they would leave in ever smaller batches.
+const LEAST_CROWD: usize = 8;
 /// Bytes of documents that may wait in one group.
 const MOST_BYTES: usize = 64 << 20;
 /// Bytes of documents that may wait at all.
