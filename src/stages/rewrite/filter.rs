@@ -16,7 +16,7 @@ pub(super) enum Node<'a> {
     Or(Vec<Node<'a>>),
     /// Conditions on one path.
     Field(Field<'a>),
-    /// `$alwaysFalse: 1`, `$expr: false` or `$nor: [{}]`: nothing fulfils it.
+    /// `$expr: false` or `$nor: [{}]`: nothing fulfils it.
     Never(Element<'a>),
     /// `$nor`, as it came.
     Other(Element<'a>),
@@ -268,13 +268,9 @@ fn condition(element: Element<'_>, depth: u32) -> Option<Node<'_>> {
     }
 }
 
-/// `$alwaysFalse: 1` or `$expr: false`.
+/// `$expr: false`. (`$alwaysFalse` isn't documented, and not every server knows it.)
 pub(super) fn is_never(element: &Element<'_>) -> bool {
-    match element.key {
-        "$alwaysFalse" => element.kind == kind::INT32 && element.as_i32() == Some(1),
-        "$expr" => element.as_bool() == Some(false),
-        _ => false,
-    }
+    element.key == "$expr" && element.as_bool() == Some(false)
 }
 
 /// The members of `$and` and its like: a list that isn't empty, of documents.
@@ -378,7 +374,7 @@ mod tests {
             doc! {"$or": [{"a": 1, "b": 2}, {"$and": [{"c": 1}, {}]}], "d": {"$in": [1, Bson::Null]}},
             doc! {"$and": [{"a": 1}, {"a": 2}], "$nor": [{"a": {"$exists": true}}]},
             doc! {"a": {"$in": [{"x": 1}]}, "b": {"$nin": []}, "$nor": [{}]},
-            doc! {"$expr": false, "$alwaysFalse": 1},
+            doc! {"$expr": false},
             doc! {"a": {"$not": {"$regex": "x"}}, "b": {"$elemMatch": {"$where": 1}}},
         ] {
             assert_eq!(again(&filter), Some(filter));
@@ -400,6 +396,7 @@ mod tests {
             doc! {"$or": [{"a": {"$geoWithin": {}}}]},
             doc! {"$nor": [{"$where": "1"}]},
             doc! {"$comment": "x"},
+            doc! {"$alwaysFalse": 1},
             doc! {"a": Bson::Symbol("x".into())},
             doc! {"a": {"$in": [1, Bson::Symbol("x".into())]}},
             doc! {"$or": [{"a": {"$gt": {"b": [Bson::Undefined]}}}]},

@@ -4,7 +4,7 @@
 //! condition: without an index on `g` it reads the whole collection.
 //!
 //! Proof. No value is in an empty list, so `{p: {$in: []}}` is false for every document, whatever is
-//! at `p`; so are `$alwaysFalse: 1`, `$expr: false` and `$nor: [{}]`. A conjunction with a false
+//! at `p`; so are `$expr: false` and `$nor: [{}]`. A conjunction with a false
 //! member is false, and so is a disjunction of false members.
 //! - To a false filter the condition `_id: {$in: []}` is added and nothing is taken away: it stays
 //!   false, and whatever the server checks in it (names, operands, rights, sessions, read concern) it still
