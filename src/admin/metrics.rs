@@ -1,4 +1,8 @@
-//! `/metrics` in OpenMetrics text. Labels are bounded: reasons, never names or addresses.
+//! `/metrics` in the text formats of OpenMetrics and Prometheus. Labels are bounded: reasons, never names or addresses.
+
+mod classic;
+mod durations;
+mod memory;
 
 use std::sync::Arc;
 
@@ -9,15 +13,22 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::memory;
 use crate::server::Shared;
 use crate::upstream::BreakerState;
 
-/// What scrapers are told.
-pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// All metrics, now, in the newer format if the scraper asks for it; and what that is called.
+pub(super) fn answer(
+    shared: &Arc<Shared>,
+    accepts: &str,
+) -> Result<(&'static str, String), std::fmt::Error> {
+    let text = text(shared)?;
+    if accepts.contains("application/openmetrics-text") {
+        return Ok((CONTENT_TYPE, text));
+    }
+    Ok((classic::CONTENT_TYPE, classic::text(&text)))
+}
 
-/// All metrics, now.
-pub(super) fn text(shared: &Arc<Shared>) -> Result<String, std::fmt::Error> {
+fn text(shared: &Arc<Shared>) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::with_prefix("petiole");
     registry.register_collector(Box::new(Numbers(Arc::clone(shared))));
     let mut text = String::new();
@@ -171,19 +182,8 @@ impl Collector for Numbers {
         batch(&mut out, shared)?;
         retry(&mut out, shared)?;
         rewrite(&mut out, shared)?;
-        let memory = memory::sample();
-        if let Some(rss) = memory.rss {
-            bytes(&mut out, "memory_resident", "Resident set size.", rss)?;
-        }
-        if let Some(limit) = memory.limit {
-            bytes(
-                &mut out,
-                "memory_limit",
-                "Limit of the control group.",
-                limit,
-            )?;
-        }
-        Ok(())
+        durations::encode(&mut out, &shared.durations)?;
+        memory::encode(&mut out, shared)
     }
 }
 
@@ -258,12 +258,10 @@ fn watch(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fm
         is_now.encode(family.encode_family(&[("state", state)])?)?;
     }
     match shared.horizon.lag_ms() {
-        Some(lag) => gauge(
-            out,
-            "watch_lag_milliseconds",
-            "At most so long ago all acknowledged writes had been seen.",
-            lag,
-        ),
+        Some(lag) => {
+            let help = "At most so long ago all acknowledged writes had been seen.";
+            seconds(out, "watch_lag", help, lag as f64 / 1e3)
+        }
         None => Ok(()),
     }
 }
@@ -324,23 +322,18 @@ fn batch(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fm
         "Writes that wait in queues.",
         batch.waiting() as u64,
     )?;
-    for (name, help, of) in [
-        (
-            "batch_size",
-            "Client writes per command, quantiles.",
-            stats.sizes(),
-        ),
-        (
-            "batch_wait_microseconds",
-            "Time in a queue, quantiles.",
-            stats.waits_us(),
-        ),
-    ] {
-        let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (quantile, value) in of.named() {
-            let value = i64::try_from(value).unwrap_or(i64::MAX);
-            ConstGauge::new(value).encode(family.encode_family(&[("quantile", quantile)])?)?;
-        }
+    let help = "Client writes per command, quantiles.";
+    let mut family = out.encode_descriptor("batch_size", help, None, MetricType::Gauge)?;
+    for (statistic, value) in stats.sizes().named() {
+        let size = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        size.encode(family.encode_family(&[("statistic", statistic)])?)?;
+    }
+    let help = "Time in a queue, quantiles.";
+    let unit = Some(&Unit::Seconds);
+    let mut family = out.encode_descriptor("batch_wait", help, unit, MetricType::Gauge)?;
+    for (statistic, value) in stats.waits_us().named() {
+        let wait = ConstGauge::new(value as f64 / 1e6);
+        wait.encode(family.encode_family(&[("statistic", statistic)])?)?;
     }
     let help = "Writes sent by themselves, by reason.";
     let mut family = out.encode_descriptor("batch_sent_alone", help, None, MetricType::Counter)?;
@@ -370,6 +363,16 @@ fn gauge(
     metric.encode(out.encode_descriptor(name, help, None, metric.metric_type())?)
 }
 
+fn seconds(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: f64,
+) -> Result<(), std::fmt::Error> {
+    let metric = ConstGauge::new(value);
+    metric.encode(out.encode_descriptor(name, help, Some(&Unit::Seconds), metric.metric_type())?)
+}
+
 fn bytes(
     out: &mut DescriptorEncoder<'_>,
     name: &str,
@@ -379,3 +382,5 @@ fn bytes(
     let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
     metric.encode(out.encode_descriptor(name, help, Some(&Unit::Bytes), metric.metric_type())?)
 }
+
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -8,7 +8,9 @@
 mod advice;
 mod console;
 mod dashboard;
+mod door;
 mod history;
+mod memory;
 mod metrics;
 mod profile;
 mod status;
@@ -89,6 +91,7 @@ impl Admin {
         let guarded = Router::new()
             .route("/metrics", get(metrics_text))
             .route("/api/status", get(api_status))
+            .route("/api/memory", get(api_memory))
             .route("/api/config", get(api_config))
             .route("/api/events", get(dashboard::events))
             .route("/api/snapshot", get(dashboard::snapshot))
@@ -98,7 +101,10 @@ impl Admin {
             .route("/api/advice", get(api_advice))
             .route("/api/cache/flush", post(flush))
             .layer(middleware::from_fn_with_state(door.clone(), guard));
-        let router = open.merge(guarded).with_state(door);
+        let router = open
+            .merge(guarded)
+            .layer(middleware::map_response(seal))
+            .with_state(door);
         let task = tokio::spawn(async move {
             let served = tokio::select! {
                 served = axum::serve(listener, router) => served,
@@ -119,49 +125,21 @@ impl Drop for Admin {
 }
 
 async fn guard(State(door): State<Door>, request: Request, next: Next) -> Response {
-    if let Some(token) = &door.token {
-        if !bears(request.headers(), token) {
-            let hint = [(header::WWW_AUTHENTICATE, "Bearer")];
-            return (
-                StatusCode::UNAUTHORIZED,
-                hint,
-                "send Authorization: Bearer with admin.token\n",
-            )
-                .into_response();
-        }
-    } else if door.loopback && !addressed_locally(request.headers()) {
-        return (
-            StatusCode::FORBIDDEN,
-            "address this listener as localhost or by its IP address\n",
-        )
-            .into_response();
+    let admitted = door::admits(
+        request.method(),
+        request.headers(),
+        door.token.as_ref(),
+        door.loopback,
+    );
+    match admitted {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
     }
-    next.run(request).await
 }
 
-fn bears(headers: &HeaderMap, token: &Token) -> bool {
-    let sent = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|v| v.to_str().ok());
-    let Some(sent) = sent.and_then(|v| v.strip_prefix("Bearer ")) else {
-        return false;
-    };
-    let (sent, wanted) = (sent.as_bytes(), token.expose().as_bytes());
-    // Every byte is looked at, so that the time taken tells nothing of where they differ.
-    sent.len() == wanted.len() && sent.iter().zip(wanted).fold(0, |d, (a, b)| d | (a ^ b)) == 0
-}
-
-/// A page of another site that has had its own name pointed here names itself in `Host`.
-fn addressed_locally(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST).and_then(|h| h.to_str().ok()) else {
-        return true;
-    };
-    let name = host
-        .rsplit_once(':')
-        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
-        .map_or(host, |(n, _)| n);
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok()
+async fn seal(mut response: Response) -> Response {
+    door::seal(&mut response);
+    response
 }
 
 async fn health() -> &'static str {
@@ -188,9 +166,10 @@ async fn ready(State(door): State<Door>) -> (StatusCode, &'static str) {
     }
 }
 
-async fn metrics_text(State(door): State<Door>) -> Response {
-    match metrics::text(&door.shared) {
-        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+async fn metrics_text(State(door): State<Door>, headers: HeaderMap) -> Response {
+    let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
+    match metrics::answer(&door.shared, accepts.unwrap_or_default()) {
+        Ok((kind, text)) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
@@ -209,6 +188,10 @@ async fn api_slow(State(door): State<Door>) -> Response {
 
 async fn api_advice(State(door): State<Door>) -> Response {
     axum::Json(advice(&door.shared)).into_response()
+}
+
+async fn api_memory(State(door): State<Door>) -> Response {
+    axum::Json(memory::memory(&door.shared.memory.report())).into_response()
 }
 
 async fn api_config(State(door): State<Door>) -> Response {
@@ -261,33 +244,4 @@ async fn flush(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> Res
     let namespace = wanted.namespace.map(|n| n.to_string());
     tracing::info!(target: "petiole::admin", flushed, namespace, "cache flushed");
     axum::Json(serde_json::json!({ "flushed": flushed })).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_local_names_address_the_loopback_listener() {
-        let with = |host: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, host.parse().unwrap());
-            addressed_locally(&headers)
-        };
-        for host in [
-            "localhost",
-            "localhost:9216",
-            "127.0.0.1:9216",
-            "[::1]:9216",
-        ] {
-            assert!(with(host), "{host}");
-        }
-        for host in [
-            "evil.example",
-            "evil.example:9216",
-            "localhost.evil.example",
-        ] {
-            assert!(!with(host), "{host}");
-        }
-    }
 }

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::memory;
 use crate::server::Shared;
 use crate::upstream::{Deployment, Role};
 
@@ -10,7 +9,7 @@ use crate::upstream::{Deployment, Role};
 pub fn status(shared: &Shared) -> Value {
     let pool = shared.upstream.pool();
     let fences = shared.pipeline.fences();
-    let memory = memory::sample();
+    let memory = shared.memory.report();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "draining": *shared.draining(),
@@ -46,8 +45,8 @@ pub fn status(shared: &Shared) -> Value {
         },
         "memory": {
             "rss": memory.rss,
-            "limit": memory.limit,
-            "pressure": "calm",
+            "limit": memory.limit.map(|(bytes, _)| bytes),
+            "pressure": memory.pressure.as_str(),
         },
         "upstream": {
             "deployment": match shared.upstream.deployment() {

@@ -44,11 +44,13 @@ pub enum Bypass {
     Rule,
     /// Reads of this shape haven't paid for their place.
     NotWorthIt,
+    /// Memory is critical: nothing new is kept or shared.
+    Memory,
 }
 
 impl Bypass {
     /// How many reasons there are.
-    pub const COUNT: usize = Bypass::NotWorthIt as usize + 1;
+    pub const COUNT: usize = Bypass::Memory as usize + 1;
 
     /// All reasons, in order.
     pub const ALL: [Bypass; Bypass::COUNT] = [
@@ -72,6 +74,7 @@ impl Bypass {
         Bypass::TooEarly,
         Bypass::Rule,
         Bypass::NotWorthIt,
+        Bypass::Memory,
     ];
 
     /// The word used in metrics, status and logs.
@@ -97,6 +100,7 @@ impl Bypass {
             Bypass::TooEarly => "too_early",
             Bypass::Rule => "rule",
             Bypass::NotWorthIt => "not_worth_it",
+            Bypass::Memory => "memory",
         }
     }
 }

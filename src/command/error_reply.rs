@@ -66,6 +66,8 @@ pub mod codes {
     pub const CURSOR_NOT_FOUND: (i32, &str) = (43, "CursorNotFound");
     /// The operation's own `maxTimeMS` ran out.
     pub const MAX_TIME_MS_EXPIRED: (i32, &str) = (50, "MaxTimeMSExpired");
+    /// There is no memory for it.
+    pub const EXCEEDED_MEMORY_LIMIT: (i32, &str) = (146, "ExceededMemoryLimit");
     /// The server is going away; drivers reconnect.
     pub const SHUTDOWN_IN_PROGRESS: (i32, &str) = (91, "ShutdownInProgress");
     /// No server fits the read preference (or there is no primary).

@@ -34,6 +34,7 @@ pub(super) fn check(config: &Config) -> Vec<Found> {
     cache(config, &mut found);
     rules(config, &mut found);
     admin(config, &mut found);
+    memory(config, &mut found);
     log(config, &mut found);
     found.0
 }
@@ -547,6 +548,33 @@ fn log(config: &Config, found: &mut Findings) {
     }
 }
 
+fn memory(config: &Config, found: &mut Findings) {
+    let memory = &config.memory;
+    if let Some(limit) = memory.limit
+        && limit.as_u64() < LEAST_MEMORY
+    {
+        found.add(
+            &["memory.limit"],
+            format!("{limit} isn't enough"),
+            "the process needs 64MiB at least; 192MiB and more leave room for a cache and large replies",
+        );
+    }
+    if memory.max_wait.is_zero() {
+        found.add(
+            &["memory.max_wait"],
+            "may not be zero",
+            "give it a time, such as \"5s\"",
+        );
+    }
+    if memory.leak_window < SHORTEST_LEAK_WINDOW {
+        found.add(
+            &["memory.leak_window"],
+            "is too short to tell growth from noise",
+            "use \"5s\" or longer; \"10m\" suits most",
+        );
+    }
+}
+
 /// Whether connecting to `other` would reach, or listening on it would collide with, `listen`.
 fn is_same_listener(listen: &HostPort, other: &HostPort) -> bool {
     let is_local = |address: &HostPort| address.is_loopback() || address.is_unspecified();
@@ -563,6 +591,10 @@ const LONGEST_MESSAGE_LIMIT: u64 = i32::MAX as u64;
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(500);
 /// A round trip and the time between two polls of the primary must fit in.
 const SHORTEST_MAX_LAG: Duration = Duration::from_millis(100);
+/// Program, buffers, a few large replies.
+const LEAST_MEMORY: u64 = 64 << 20;
+/// A look every 50 ms.
+const SHORTEST_LEAK_WINDOW: Duration = Duration::from_secs(5);
 /// More than any machine gains from.
 /// Shapes that may be kept: some 20 KiB each at most.
 const MOST_SHAPES: usize = 100_000;

@@ -2,7 +2,7 @@
 //!
 //! [`Config::load`] reports every mistake at once, each with its key and what to do about it.
 //! One file per table ([`server`], [`upstream`], [`rewrite`], [`cache`], [`batch`], [`profile`], [`advice`], [`retry`],
-//! [`admission`], [`admin`], [`log`]), plus the value
+//! [`admission`], [`memory`], [`admin`], [`log`]), plus the value
 //! types that more than one of them needs ([`value`]). A [`Config`] is an ordinary value that is
 //! handed down; nothing here is global, so several proxies fit in one process.
 //!
@@ -19,6 +19,7 @@ mod check;
 mod console;
 mod load;
 pub mod log;
+pub mod memory;
 mod mistake;
 pub mod pem;
 pub mod profile;
@@ -39,6 +40,7 @@ pub use cache::{Cache, ExternalWrites};
 pub use cache_rule::{CacheRule, CachedCommand};
 pub use console::Console;
 pub use log::{Log, LogFormat};
+pub use memory::Memory;
 pub use mistake::{ConfigErrors, Mistake};
 pub use profile::Profile;
 pub use retry::Retry;
@@ -70,6 +72,8 @@ pub struct Config {
     pub retry: Retry,
     /// `[admission]`: how much may be under way at once.
     pub admission: Admission,
+    /// `[memory]`: how much the process may have.
+    pub memory: Memory,
     /// `[admin]`: the HTTP listener for health, metrics and status.
     pub admin: Admin,
     /// `[log]`: what is written to standard error.

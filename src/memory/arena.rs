@@ -6,6 +6,9 @@
 //! 11 to 20 % more resident memory than the cache and the rest of the process account for, and
 //! with one arena 2 to 4 %. glibc reads the setting when a process starts, and changing it later
 //! takes a call that Rust calls unsafe; so the program starts itself again, once.
+//!
+//! What is large goes back to the system as soon as it is freed. By default glibc stops doing that
+//! after the first such piece, and buffers of large replies would leave holes among the entries.
 
 /// Starts the program again with one arena, in the same process. Does nothing where the setting
 /// has been made by the user, or where the allocator isn't glibc's.
@@ -28,6 +31,10 @@ pub fn use_one_arena() {
         .arg0(name)
         .args(arguments)
         .env(ARENAS, "1")
+        .env(
+            MAPPED,
+            env::var_os(MAPPED).unwrap_or_else(|| "1048576".into()),
+        )
         .exec();
 }
 
@@ -37,3 +44,6 @@ pub fn use_one_arena() {}
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const ARENAS: &str = "MALLOC_ARENA_MAX";
+/// Bytes from which a piece is mapped by itself.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const MAPPED: &str = "MALLOC_MMAP_THRESHOLD_";

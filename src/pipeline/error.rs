@@ -1,6 +1,7 @@
 //! What can go wrong on the way to the server, and the reply that it becomes.
 
 use crate::command::{Command, ErrorReply, Kind, codes, labels};
+use crate::memory::NoRoom;
 
 /// A request that got no answer from the server.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -67,6 +68,9 @@ pub enum Fault {
         "no authenticated upstream connection of this user is left; reconnect to authenticate again"
     )]
     PrincipalGone,
+    /// There's no memory for the reply, or for the request.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
 }
 
 impl Failure {
@@ -79,6 +83,14 @@ impl Failure {
     pub fn lost(reason: impl std::fmt::Display) -> Failure {
         Failure {
             fault: Fault::LinkLost(reason.to_string()),
+            sent: true,
+        }
+    }
+
+    /// The reply has come and was thrown away: there's no memory for it.
+    pub fn unread(no_room: NoRoom) -> Failure {
+        Failure {
+            fault: Fault::NoRoom(no_room),
             sent: true,
         }
     }
@@ -96,6 +108,7 @@ impl Failure {
             Fault::MaxTimeExpired => codes::MAX_TIME_MS_EXPIRED,
             Fault::PrincipalGone => codes::SHUTDOWN_IN_PROGRESS,
             Fault::Overloaded { .. } => codes::RATE_LIMIT_EXCEEDED,
+            Fault::NoRoom(_) => codes::EXCEEDED_MEMORY_LIMIT,
         };
         let error = ErrorReply::new(code, self);
         match self.fault {

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::trail::Trail;
 use crate::command::{Command, with_body};
+use crate::memory::Permit;
 use crate::wire::build;
 use crate::wire::frame::Frame;
 use crate::wire::header::HEADER_LEN;
@@ -52,6 +53,8 @@ pub struct Request {
     pub met: Option<Met>,
     /// Where the client is.
     pub address: Option<IpAddr>,
+    /// The right to the memory that its reply takes, if that is large: held as long as the request.
+    pub permit: Option<Permit>,
 }
 
 /// A server as a request has met it.
@@ -77,6 +80,7 @@ impl Request {
             trail: Trail::default(),
             met: None,
             address: None,
+            permit: None,
         }
     }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::fences::{Fence, Fences};
 use super::request::Request;
 use crate::command::{Effect, Footprint};
+use crate::memory::{Kind, Live};
 use crate::wire::doc;
 
 /// The open transactions that this proxy has seen.
@@ -26,6 +27,7 @@ struct Open {
     number: i64,
     fence: Fence,
     last_used: Instant,
+    _live: Live,
 }
 
 impl Transactions {
@@ -53,6 +55,7 @@ impl Transactions {
                     number,
                     fence,
                     last_used: Instant::now(),
+                    _live: fences.memory().live(Kind::Transactions),
                 });
             }
         }

@@ -6,9 +6,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Weak};
 
 use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,10 +18,12 @@ use tokio::time::{Instant, sleep};
 
 use super::connection;
 use super::console::Console;
+use super::durations::Durations;
 use super::latency::Latencies;
 use super::shared::{ClientStats, Shared};
 use super::tls;
 use crate::config::{Config, HostPort};
+use crate::memory::{Levers, Memory};
 use crate::pipeline::{Abilities, Backend, Fences, Pipeline, Workload};
 use crate::stages::Stages;
 use crate::stages::advise::Advisor;
@@ -74,7 +76,8 @@ impl Clients {
     ) -> Result<Clients, StartError> {
         let acceptor = tls::acceptor(&config.server.tls)?;
         let (listener, address) = listen(&config.server.listen).await?;
-        let fences = Fences::new(config.cache.quarantine);
+        let memory = Memory::new(&config.memory);
+        let fences = Fences::counted(config.cache.quarantine, Arc::clone(&memory));
         let horizon = watch::horizon(&config.cache);
         let cache = config.cache.enabled.then(|| {
             Arc::new(Cache::new(
@@ -134,6 +137,7 @@ impl Clients {
         let pipeline = Pipeline::new(stages, backend, fences);
         let (drain, draining) = channel(false);
         let threads = threads(&config);
+        let durations = Durations::new(threads);
         let shared = Arc::new(Shared {
             config,
             pipeline,
@@ -151,7 +155,11 @@ impl Clients {
             console,
             tls: acceptor,
             draining,
+            durations,
+            memory,
         });
+        let most_cache = shared.config.cache.max_size.as_u64();
+        shared.memory.watch(most_cache, CacheLever::new(&shared));
         let workers = start_workers(&shared)?;
         tokio::spawn(accept(listener, workers, Arc::clone(&shared)));
         tokio::spawn(keep_house(Arc::downgrade(&shared)));
@@ -266,6 +274,31 @@ fn start_worker(home: usize, shared: &Arc<Shared>) -> Result<Handover, StartErro
 
 /// Counts a client out, whatever becomes of its task.
 struct Entered(Arc<Shared>);
+
+/// What the memory watch moves: the cache, if there is one.
+struct CacheLever(Option<Weak<Cache>>);
+
+impl CacheLever {
+    fn new(shared: &Shared) -> CacheLever {
+        CacheLever(shared.cache.as_ref().map(Arc::downgrade))
+    }
+
+    fn cache(&self) -> Option<Arc<Cache>> {
+        self.0.as_ref()?.upgrade()
+    }
+}
+
+impl Levers for CacheLever {
+    fn cache(&self) -> u64 {
+        self.cache().map_or(0, |cache| cache.bytes())
+    }
+
+    fn limit_cache(&self, bytes: u64) {
+        if let Some(cache) = self.cache() {
+            cache.limit(bytes);
+        }
+    }
+}
 
 impl Drop for Entered {
     fn drop(&mut self) {

@@ -19,13 +19,14 @@ use tokio_rustls::TlsStream;
 use super::roster::Seat;
 use super::shared::Shared;
 use super::{auth_relay, disguise, gone, handshake, lane, legacy};
-use crate::command::{Kind, acknowledged};
+use crate::command::{ErrorReply, Kind, acknowledged, codes};
+use crate::memory::{self, Held, Live, Memory, NoRoom, Permit, Pressure};
 use crate::pipeline::{Decision, NO_PRINCIPAL, Principal, Reply, Request};
 use crate::upstream::{AuthLink, Sock};
 use crate::wire::op_code;
 use crate::wire::op_compressed::{self, Compressor, OpCompressed};
-use crate::wire::op_msg::OpMsg;
-use crate::wire::{Frame, WireError, reserve_more, take_frame};
+use crate::wire::op_msg::{MORE_TO_COME, OpMsg};
+use crate::wire::{Frame, HEADER_LEN, Header, WireError, build, reserve_more, take_frame};
 
 /// A client's connection.
 pub(super) struct Connection {
@@ -45,6 +46,10 @@ pub(super) struct Connection {
     pub(super) compressor: Option<Compressor>,
     pub(super) next_id: i32,
     buf: BytesMut,
+    held: Held,
+    /// For the message at hand, if it is large.
+    permit: Option<Permit>,
+    _live: Live,
 }
 
 /// Why a connection ends. Never for a fault of the upstream.
@@ -84,6 +89,9 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
     };
     let seat = shared.roster.enter(id, peer);
     let connection = Connection {
+        held: shared.memory.buffer(),
+        permit: None,
+        _live: shared.memory.live(memory::Kind::Clients),
         shared,
         sock,
         id,
@@ -128,17 +136,20 @@ impl Connection {
     ) -> Result<Frame, Close> {
         let config = &self.shared.config.server;
         let max = config.max_message_size.as_usize();
+        let (idle, patience) = (config.idle_timeout, config.frame_timeout);
         let mut began: Option<Instant> = None;
         loop {
             if let Some(frame) = take_frame(&mut self.buf, max).map_err(WireError::from)? {
                 return Ok(frame);
             }
             let read = if self.buf.is_empty() {
-                if self.buf.capacity() > KEEP {
+                self.permit = None;
+                if self.buf.capacity() > self.keep() {
                     self.buf = BytesMut::new();
                 }
                 reserve_more(&mut self.buf);
-                let idle = Some(config.idle_timeout).filter(|idle| !idle.is_zero());
+                self.held.set(self.buf.capacity());
+                let idle = Some(idle).filter(|idle| !idle.is_zero());
                 let too_long = OptionFuture::from(idle.map(tokio::time::sleep));
                 tokio::select! {
                     biased;
@@ -148,17 +159,84 @@ impl Connection {
                 }
             } else {
                 let since = *began.get_or_insert_with(Instant::now);
+                if self.permit.is_none() && Memory::is_large(self.buf.len()) {
+                    // Its peer has proved that it means it. Until there is room, the rest stays
+                    // in the socket.
+                    self.make_room().await?;
+                    began = None;
+                    continue;
+                }
                 reserve_more(&mut self.buf);
+                if self.permit.is_none() {
+                    self.held.set(self.buf.capacity());
+                }
                 let reading = self.sock.read_buf(&mut self.buf);
-                match timeout_at(since + config.frame_timeout, reading).await {
+                match timeout_at(since + patience, reading).await {
                     Ok(read) => read?,
-                    Err(_) => return Err(Close::SlowWriter(config.frame_timeout)),
+                    Err(_) => return Err(Close::SlowWriter(patience)),
                 }
             };
             if read == 0 {
                 return Err(Close::Ended);
             }
         }
+    }
+
+    /// The buffer that an idle client may keep.
+    fn keep(&self) -> usize {
+        match self.shared.memory.pressure() {
+            Pressure::Calm => KEEP,
+            Pressure::Tight | Pressure::Critical => 0,
+        }
+    }
+
+    /// A large message is coming: waits until there is room for it. If there will be none, it is
+    /// read and thrown away, and its sender is told.
+    async fn make_room(&mut self) -> Result<(), Close> {
+        let header = Header::parse(&self.buf).unwrap_or_default();
+        let length = usize::try_from(header.message_length).unwrap_or(0);
+        match self.shared.memory.permit(length).await {
+            Ok(permit) => {
+                self.permit = Some(permit);
+                Ok(())
+            }
+            Err(no_room) => self.refuse(header, length, no_room).await,
+        }
+    }
+
+    async fn refuse(&mut self, header: Header, length: usize, why: NoRoom) -> Result<(), Close> {
+        let flags = self
+            .buf
+            .get(HEADER_LEN..)
+            .and_then(|b| b.first_chunk::<4>());
+        let flags = flags.map_or(0, |b| u32::from_le_bytes(*b));
+        let mut left = length.saturating_sub(self.buf.len());
+        self.buf.clear();
+        let within = self.shared.config.server.frame_timeout;
+        let until = Instant::now() + within;
+        while left > 0 {
+            reserve_more(&mut self.buf);
+            let mut rest = (&mut self.sock).take(left as u64);
+            match timeout_at(until, rest.read_buf(&mut self.buf)).await {
+                Ok(Ok(0)) => return Err(Close::Ended),
+                Ok(read) => left -= read?,
+                Err(_) => return Err(Close::SlowWriter(within)),
+            }
+            self.buf.clear();
+        }
+        self.shared.clients.failure();
+        tracing::warn!(target: "petiole::server", client = self.id, reason = %why, "request refused");
+        if header.op_code == op_code::OP_MSG && flags & MORE_TO_COME != 0 {
+            return Ok(());
+        }
+        let error = ErrorReply::new(codes::EXCEEDED_MEMORY_LIMIT, why).document();
+        let bytes = build::op_msg(0, header.request_id, 0, &error);
+        let request = Frame {
+            bytes: header.encode().to_vec().into(),
+        };
+        let reply = Reply::from_server(Frame { bytes });
+        self.compressor = None;
+        self.write(&request, &reply).await
     }
 
     /// Answers one message.
@@ -229,7 +307,13 @@ impl Connection {
                 return Err(Close::Ended);
             }
         };
-        self.shared.latencies.note(request);
+        let took = request.received.elapsed();
+        self.shared.latencies.note(request, took);
+        let failed = outcome.is_err();
+        let kind = request.command.kind;
+        self.shared
+            .durations
+            .add(kind, &request.trail, failed, took);
         Ok(match outcome {
             Ok(reply) if reply.replayed => reply,
             Ok(reply) => {

@@ -56,8 +56,7 @@ impl Latencies {
         }
     }
 
-    pub(super) fn note(&self, request: &Request) {
-        let took = request.received.elapsed();
+    pub(super) fn note(&self, request: &Request, took: Duration) {
         let at = Lane::of(request) as usize;
         if let Some(Shard(lanes)) = self.shards.get(thread() % self.shards.len())
             && let Some(bucket) = lanes.get(at).and_then(|lane| lane.get(bucket(took)))
@@ -153,6 +152,8 @@ mod tests {
     use super::*;
     use crate::pipeline::scripted::request;
 
+    const TOOK: Duration = Duration::from_millis(1);
+
     #[test]
     fn quantiles_are_right_to_a_fifth() {
         for us in [1_u64, 3, 17, 250, 999, 40_000, 2_000_000] {
@@ -172,11 +173,11 @@ mod tests {
     fn an_interval_counts_what_came_in_it() {
         let latencies = Latencies::new(2);
         let mut read = request(&doc! {"find": "c", "$db": "d"});
-        latencies.note(&read);
+        latencies.note(&read, TOOK);
         let before = latencies.histogram(Lane::Read);
-        latencies.note(&read);
+        latencies.note(&read, TOOK);
         read.trail.note(Decision::Hit);
-        latencies.note(&read);
+        latencies.note(&read, TOOK);
         let since = latencies.histogram(Lane::Read).since(&before);
         assert_eq!((since.count(), before.count()), (1, 1));
         assert_eq!(latencies.histogram(Lane::Hit).count(), 1);

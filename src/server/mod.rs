@@ -6,6 +6,7 @@ mod auth_relay;
 mod connection;
 mod console;
 mod disguise;
+mod durations;
 mod gone;
 mod handshake;
 mod lane;
@@ -18,6 +19,7 @@ mod write;
 
 pub use accept::{Clients, StartError};
 pub use console::Console;
+pub use durations::{BOUNDS_US, COMMANDS, Durations, Outcome, Series};
 pub use latency::{Histogram, Lane, Latencies};
 pub use roster::{Client, Roster};
 pub use shared::{ClientStats, Shared};

@@ -7,9 +7,11 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::console::Console;
+use super::durations::Durations;
 use super::latency::Latencies;
 use super::roster::Roster;
 use crate::config::Config;
+use crate::memory::Memory;
 use crate::pipeline::{Horizon, Pipeline};
 use crate::stages::advise::Advisor;
 use crate::stages::batch::Batch;
@@ -49,6 +51,10 @@ pub struct Shared {
     pub roster: Arc<Roster>,
     /// The virtual database, if it is on.
     pub(super) console: Option<Arc<dyn Console>>,
+    /// How long commands take.
+    pub durations: Durations,
+    /// What the process has, and where it goes.
+    pub memory: Arc<Memory>,
     pub(super) tls: Option<TlsAcceptor>,
     /// Becomes true when the proxy drains.
     pub(super) draining: watch::Receiver<bool>,

@@ -10,7 +10,7 @@ use super::auth::{AuthLink, Principals};
 use super::dial::Dialer;
 use super::faults::Faults;
 use super::hello::Hello;
-use super::link::LinkError;
+use super::link::{LinkError, WhenFull};
 use super::pin::Pins;
 use super::pool::{Checkout, Lease, Pool, PoolStats, home};
 use super::read_preference::{Mode, ReadPreference};
@@ -19,6 +19,7 @@ use super::server::Server;
 use super::topology::{Deployment, Search, ServerStatus, Settings, Topology};
 use crate::command::{Kind, ReplyView, Standing, standing, with_max_time};
 use crate::config;
+use crate::memory::{self, Memory};
 use crate::pipeline::{
     Abilities, Backend, BoxFuture, Decision, Failure, Fault, Fences, NO_PRINCIPAL, Outcome,
     Principal, Reply, Request,
@@ -34,6 +35,7 @@ pub struct Upstream {
     principals: Principals,
     failover_wait: Duration,
     admission: Arc<Admission>,
+    memory: Arc<Memory>,
 }
 
 impl Upstream {
@@ -45,11 +47,13 @@ impl Upstream {
         abilities: Arc<Abilities>,
     ) -> Result<Arc<Upstream>, SeedError> {
         let seeds = Seeds::resolve(config).await?;
+        let memory = Arc::clone(fences.memory());
         let dialer = Arc::new(Dialer {
             tls: seeds.tls,
             connect_timeout: config.connect_timeout,
             compressors: config.compressors.iter().map(|c| c.name()).collect(),
             faults: Faults::default(),
+            memory: Arc::clone(&memory),
         });
         let settings = Settings {
             direct: seeds.direct,
@@ -81,6 +85,7 @@ impl Upstream {
             principals: Principals::default(),
             failover_wait: config.failover_wait,
             admission,
+            memory,
         };
         Ok(Arc::new(upstream))
     }
@@ -180,7 +185,10 @@ impl Upstream {
         };
         match (id, request.command.cursor_id()) {
             (Some(0) | None, Some(asked)) => self.pins.unpin_cursor(asked),
-            (Some(id), _) if id != 0 => self.pins.pin_cursor(id, server),
+            (Some(id), _) if id != 0 => {
+                let live = self.memory.live(memory::Kind::ServerCursors);
+                self.pins.pin_cursor(id, server, live);
+            }
             _ => {}
         }
     }
@@ -281,6 +289,9 @@ impl Upstream {
         let link = lease.link().ok_or_else(|| gone("the link was closed"))?;
         let generation = link.generation;
         let may_compress = request.command.kind != Kind::Auth;
+        if reads(request.command.kind) || request.command.kind == Kind::GetMore {
+            link.when_full = WhenFull::Refuse;
+        }
         let answer = tokio::select! {
             biased;
             answer = link.exchange(frame, may_compress) => answer,
@@ -293,12 +304,17 @@ impl Upstream {
         };
         let reply = match answer {
             Ok(reply) => Reply::from_server(reply),
+            Err(LinkError::NoRoom(no_room)) => {
+                lease.done();
+                return Err(Failure::unread(no_room));
+            }
             Err(error) => {
                 self.topology
                     .doubt(&server, generation, "a link to it was lost");
                 return Err(lost(&error));
             }
         };
+        request.permit = link.take_permit();
         lease.done();
         server.breaker.answered();
         let standing = standing(&ReplyView::read(reply.body()));

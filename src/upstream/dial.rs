@@ -14,6 +14,7 @@ use super::link::{Link, LinkError};
 use super::server::Server;
 use super::sock::Sock;
 use super::tls::Connector;
+use crate::memory::Memory;
 use crate::pipeline::{Failure, Fault};
 use crate::wire::build;
 use crate::wire::doc;
@@ -27,6 +28,7 @@ pub struct Dialer {
     pub(super) connect_timeout: Duration,
     pub(super) compressors: Vec<&'static str>,
     pub(super) faults: Faults,
+    pub(super) memory: Arc<Memory>,
 }
 
 impl Dialer {
@@ -39,7 +41,7 @@ impl Dialer {
     ) -> Result<(Link, Bytes), Failure> {
         let dialling = async {
             let sock = self.connect(&server.address).await?;
-            let mut link = Link::new(sock, Arc::clone(server), home, &self.faults);
+            let mut link = Link::new(sock, Arc::clone(server), home, self);
             let bytes = build::op_msg(1, 0, 0, &greeting(&self.compressors, extra));
             let reply = link.exchange(&Frame { bytes }, false).await?;
             Ok::<_, LinkError>((link, body_of(&reply)))

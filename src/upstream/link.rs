@@ -7,13 +7,14 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
+use super::dial::Dialer;
 #[cfg(feature = "test-hooks")]
-use super::faults::Act;
-use super::faults::Faults;
+use super::faults::{Act, Faults};
 use super::server::Server;
 use super::sock::Sock;
+use crate::memory::{Held, Kind, Live, Memory, NoRoom, Permit, Pressure};
 use crate::wire::op_code;
-use crate::wire::op_compressed::{self, Compressor};
+use crate::wire::op_compressed::{self, Compressor, OpCompressed};
 use crate::wire::{CompressedError, Frame, FrameError, reserve_more, take_frame};
 
 /// A link that has said hello.
@@ -29,11 +30,27 @@ pub struct Link {
     pub(super) home: usize,
     pub(super) last_used: Instant,
     pub(super) compressor: Option<Compressor>,
+    held: Held,
+    /// For the last reply, if it was large.
+    permit: Option<Permit>,
+    /// What becomes of a large reply that there's no memory for.
+    pub(super) when_full: WhenFull,
+    memory: Arc<Memory>,
+    _live: Live,
     #[cfg(feature = "test-hooks")]
     faults: (Faults, u64),
 }
 
-/// A link that can't be used any more.
+/// What becomes of a large reply that there's no memory for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WhenFull {
+    /// It is read and thrown away: the request can be made again.
+    Refuse,
+    /// It is collected all the same: it tells what was done.
+    GoOn,
+}
+
+/// A link that can't be used any more, or a reply that can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// The socket failed.
@@ -59,14 +76,13 @@ pub enum LinkError {
         /// What the reply says.
         got: i32,
     },
+    /// There's no memory for the reply. It has been read, and the link may be used.
+    #[error("{0}")]
+    NoRoom(NoRoom),
 }
 
 impl Link {
-    #[cfg_attr(
-        not(feature = "test-hooks"),
-        expect(unused_variables, reason = "there are no faults")
-    )]
-    pub(super) fn new(sock: Sock, server: Arc<Server>, home: usize, faults: &Faults) -> Link {
+    pub(super) fn new(sock: Sock, server: Arc<Server>, home: usize, dialer: &Dialer) -> Link {
         let generation = server.generation();
         Link {
             sock,
@@ -76,8 +92,13 @@ impl Link {
             home,
             last_used: Instant::now(),
             compressor: None,
+            held: dialer.memory.buffer(),
+            permit: None,
+            when_full: WhenFull::GoOn,
+            _live: dialer.memory.live(Kind::Links),
+            memory: Arc::clone(&dialer.memory),
             #[cfg(feature = "test-hooks")]
-            faults: (faults.clone(), faults.next_link()),
+            faults: (dialer.faults.clone(), dialer.faults.next_link()),
         }
     }
 
@@ -162,18 +183,96 @@ impl Link {
 
     /// Waits for a whole message.
     pub async fn receive(&mut self) -> Result<Frame, LinkError> {
+        self.permit = None;
         loop {
             if let Some(frame) = take_frame(&mut self.buf, MAX_REPLY)? {
                 if frame.op_code() == op_code::OP_COMPRESSED {
-                    return Ok(op_compressed::decompress(&frame, MAX_REPLY)?);
+                    return self.inflate(&frame).await;
                 }
                 return Ok(frame);
             }
-            reserve_more(&mut self.buf);
+            match claimed_length(&self.buf) {
+                Some(length) if Memory::is_large(length) && self.permit.is_none() => {
+                    self.make_room(length).await?;
+                }
+                _ => reserve_more(&mut self.buf),
+            }
+            if self.permit.is_none() {
+                self.held.set(self.buf.capacity());
+            }
             if self.sock.read_buf(&mut self.buf).await? == 0 {
                 return Err(LinkError::Closed);
             }
         }
+    }
+
+    /// The right to the memory that the last reply takes, if it was large: to be held until the
+    /// reply has been passed on.
+    pub fn take_permit(&mut self) -> Option<Permit> {
+        self.permit.take()
+    }
+
+    /// A large reply is coming. Until there is room for it, it stays in the socket.
+    async fn make_room(&mut self, length: usize) -> Result<(), LinkError> {
+        match self.memory.permit(length).await {
+            Ok(permit) => {
+                self.permit = Some(permit);
+                // What the budget has granted may be had at once, and needn't be copied as it grows.
+                let mut whole = BytesMut::with_capacity(length);
+                whole.extend_from_slice(&self.buf);
+                self.buf = whole;
+                Ok(())
+            }
+            Err(no_room) if self.when_full == WhenFull::Refuse => {
+                self.skip(length).await?;
+                Err(LinkError::NoRoom(no_room))
+            }
+            Err(_) => {
+                reserve_more(&mut self.buf);
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads a message and throws it away.
+    async fn skip(&mut self, length: usize) -> Result<(), LinkError> {
+        let mut left = length.saturating_sub(self.buf.len());
+        self.buf.clear();
+        while left > 0 {
+            reserve_more(&mut self.buf);
+            let read = (&mut self.sock)
+                .take(left as u64)
+                .read_buf(&mut self.buf)
+                .await?;
+            if read == 0 {
+                return Err(LinkError::Closed);
+            }
+            left -= read;
+            self.buf.clear();
+        }
+        Ok(())
+    }
+
+    async fn inflate(&mut self, frame: &Frame) -> Result<Frame, LinkError> {
+        let size = OpCompressed::parse(frame)?.uncompressed_size;
+        let size = usize::try_from(size).unwrap_or(0);
+        if Memory::is_large(size) {
+            // Not while holding the other: who has one would wait for who has the other.
+            self.permit = None;
+            self.permit = match self.memory.permit(size + frame.len()).await {
+                Ok(permit) => Some(permit),
+                Err(no_room) if self.when_full == WhenFull::Refuse => {
+                    return Err(LinkError::NoRoom(no_room));
+                }
+                Err(_) => None,
+            };
+        }
+        Ok(op_compressed::decompress(frame, MAX_REPLY)?)
+    }
+
+    /// Counts a request that has this link.
+    pub(super) fn leased(&self) -> Live {
+        self.memory.live(Kind::Leases)
     }
 
     /// The server at the other end.
@@ -195,10 +294,23 @@ impl Link {
 
     /// Gives back the memory that a large reply took.
     pub(super) fn shrink(&mut self) {
-        if self.buf.is_empty() && self.buf.capacity() > KEEP {
+        let keep = match self.memory.pressure() {
+            Pressure::Calm => KEEP,
+            Pressure::Tight | Pressure::Critical => 0,
+        };
+        if self.buf.is_empty() && self.buf.capacity() > keep {
             self.buf = BytesMut::new();
         }
+        self.held.set(self.buf.capacity());
+        self.permit = None;
+        self.when_full = WhenFull::GoOn;
     }
+}
+
+/// The length of the message that has begun, as far as its sender says.
+fn claimed_length(buf: &[u8]) -> Option<usize> {
+    let claimed = i32::from_le_bytes(*buf.first_chunk::<4>()?);
+    usize::try_from(claimed).ok()
 }
 
 /// The largest reply a server may send: MongoDB's own 48,000,000 and room for a header.

@@ -8,12 +8,13 @@ use tokio::time::Instant;
 
 use super::server::Server;
 use crate::command::Command;
+use crate::memory::Live;
 use crate::wire::doc;
 
 /// What is pinned where.
 #[derive(Debug, Default)]
 pub(super) struct Pins {
-    cursors: DashMap<i64, (Arc<Server>, Instant)>,
+    cursors: DashMap<i64, (Arc<Server>, Instant, Live)>,
     transactions: DashMap<Vec<u8>, (i64, Arc<Server>, Instant)>,
 }
 
@@ -24,9 +25,9 @@ impl Pins {
         Some(Arc::clone(&pin.0))
     }
 
-    pub fn pin_cursor(&self, id: i64, server: &Arc<Server>) {
+    pub fn pin_cursor(&self, id: i64, server: &Arc<Server>, live: Live) {
         self.cursors
-            .insert(id, (Arc::clone(server), Instant::now()));
+            .insert(id, (Arc::clone(server), Instant::now(), live));
     }
 
     pub fn unpin_cursor(&self, id: i64) {

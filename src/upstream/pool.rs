@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use super::admission::Admission;
 use super::link::Link;
 use super::server::Server;
+use crate::memory::Live;
 use crate::pipeline::{Failure, Fault, Principal};
 
 /// The links of this proxy.
@@ -61,6 +62,10 @@ struct Waiter {
 
 /// Either a link that may be used, or the right to dial one.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a link is what nearly everybody gets"
+)]
 pub(super) enum Checkout {
     Link(Lease),
     Dial(Room),
@@ -215,6 +220,7 @@ impl Pool {
 
     fn lease(self: &Arc<Self>, link: Link, principal: &Arc<Principal>) -> Lease {
         Lease {
+            _live: link.leased(),
             link: Some(link),
             principal: Arc::clone(principal),
             pool: Arc::clone(self),
@@ -406,6 +412,7 @@ pub struct Lease {
     link: Option<Link>,
     principal: Arc<Principal>,
     pool: Arc<Pool>,
+    _live: Live,
 }
 
 impl Lease {

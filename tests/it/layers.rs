@@ -8,17 +8,20 @@ use std::path::Path;
 const TABLE: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("command", &["wire"]),
-    ("pipeline", &["wire", "command"]),
+    ("pipeline", &["wire", "command", "memory"]),
     ("advice", &["command"]),
     (
         "stages",
-        &["wire", "command", "pipeline", "config", "advice"],
+        &["wire", "command", "pipeline", "config", "memory", "advice"],
     ),
-    ("upstream", &["wire", "command", "pipeline", "config"]),
+    (
+        "upstream",
+        &["wire", "command", "pipeline", "config", "memory"],
+    ),
     (
         "server",
         &[
-            "wire", "command", "pipeline", "stages", "upstream", "config",
+            "wire", "command", "pipeline", "stages", "upstream", "config", "memory",
         ],
     ),
     (
@@ -28,7 +31,7 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("config", &[]),
-    ("memory", &[]),
+    ("memory", &["config"]),
     ("observe", &["config"]),
     ("embedded", &[]),
     ("bench", &["wire", "embedded"]),

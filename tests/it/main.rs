@@ -1,5 +1,6 @@
 //! Integration tests: one binary, so that servers are started once and links are made once.
 
+mod admin;
 mod advice;
 mod auth;
 mod batch;
@@ -19,6 +20,8 @@ mod failover;
 mod layers;
 mod linear;
 mod many_clients;
+mod memory;
+mod metrics;
 mod mongos;
 mod parts;
 mod precision;

@@ -158,7 +158,7 @@ const PARTS = [['cache', 'Cache'], ['buffers', 'Buffers'], ['other', 'Other'], [
 
 function showMemory(answer, slot) {
   if (!answer || !changed('memory', answer)) return;
-  const parts = PARTS.map(([key, label], i) => ({ label, i, size: answer.parts?.[key] ?? 0 }));
+  const parts = PARTS.map(([key, label], i) => ({ label, i, size: answer.parts?.[key] })).filter(({ size }) => known(size));
   const total = parts.reduce((sum, p) => sum + p.size, 0) || 1;
   const strips = parts.map(({ i, size }) => {
     const strip = h('i', { class: `p${i}` });

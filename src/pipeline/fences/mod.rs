@@ -40,6 +40,7 @@ pub use self::weakened::Weakened;
 use self::weakened::Weakening;
 pub use self::window::{Mark, Window};
 use crate::command::{Effect, Footprint, ReadPlan};
+use crate::memory::{Kind, Live, Memory};
 
 /// The table of what is being written.
 pub struct Fences {
@@ -57,6 +58,7 @@ pub struct Fences {
     /// When writes of this proxy were applied, by their own replies.
     own: Box<[AtomicU64]>,
     weakening: Weakening,
+    memory: Arc<Memory>,
 }
 
 #[derive(Default)]
@@ -79,6 +81,7 @@ struct Standing {
     precise: Vec<(Arc<Collection>, Held)>,
     /// It belongs to a transaction.
     holds: bool,
+    _live: Option<Live>,
 }
 
 /// What a cached read depends on.
@@ -123,7 +126,13 @@ impl Fences {
     /// A table with no fence standing. `quarantine`: how long a write of unknown
     /// outcome keeps its fence.
     pub fn new(quarantine: Duration) -> Arc<Fences> {
+        Fences::counted(quarantine, Arc::default())
+    }
+
+    /// The same; `memory` counts what is alive, of fences and of all that hold on to them.
+    pub fn counted(quarantine: Duration, memory: Arc<Memory>) -> Arc<Fences> {
         Arc::new(Fences {
+            memory,
             scopes: (0..SCOPES).map(|_| Scope::default()).collect(),
             hasher: RandomState::default(),
             collections: DashMap::default(),
@@ -140,27 +149,31 @@ impl Fences {
 
     /// Stands a fence. To be called before the write is sent.
     pub fn begin(self: &Arc<Self>, footprint: &Footprint) -> Fence {
-        let mut fence = Fence {
-            fences: Arc::clone(self),
-            standing: Standing::default(),
-            late: Vec::new(),
-        };
-        fence.widen(footprint);
-        fence
+        self.stand(footprint, false)
     }
 
     /// Stands the fence of a transaction, whose documents stay locked until it ends.
     pub fn hold(self: &Arc<Self>, footprint: &Footprint) -> Fence {
+        self.stand(footprint, true)
+    }
+
+    fn stand(self: &Arc<Self>, footprint: &Footprint, holds: bool) -> Fence {
         let mut fence = Fence {
             fences: Arc::clone(self),
             standing: Standing {
-                holds: true,
+                holds,
+                _live: Some(self.memory.live(Kind::Fences)),
                 ..Standing::default()
             },
             late: Vec::new(),
         };
         fence.widen(footprint);
         fence
+    }
+
+    /// Where the parts of a pipeline, which all have the fences, count what they keep alive.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     /// Whether an open transaction has written in the collection, or may have: a write there may

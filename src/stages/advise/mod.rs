@@ -1,7 +1,7 @@
 //! Which indexes are missing and which are too many: looked for again and again, in the background.
 //!
 //! No stage in the way of requests: it reads what the profile has observed ([`Workload`]), asks the
-//! deployment ([`Probe`]) as much as its [`budget`] allows, and lets [`crate::advice`] conclude.
+//! deployment ([`Probe`]) as much as its `budget` allows, and lets [`crate::advice`] conclude.
 //! Every look works everything out anew, so advice that was followed, or that isn't warranted any
 //! more, is withdrawn by not coming out again.
 //!

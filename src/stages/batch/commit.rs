@@ -12,6 +12,7 @@ use super::merge::Form;
 use super::queue::{Member, Told};
 use super::stats::Alone;
 use crate::config::WriteKind;
+use crate::memory::{Kind, Live};
 use crate::pipeline::OwnedNext;
 
 /// The right to send for a group. Dropped, those who queue have their turn.
@@ -20,11 +21,13 @@ pub(super) struct Turn {
     next: OwnedNext,
     key: Box<[u8]>,
     is_over: bool,
+    _live: Live,
 }
 
 impl Turn {
     pub fn new(shared: Arc<Shared>, next: OwnedNext, key: Box<[u8]>) -> Turn {
         Turn {
+            _live: shared.fences.memory().live(Kind::Batches),
             shared,
             next,
             key,

@@ -58,6 +58,7 @@ use self::sessions::Sessions;
 pub use self::stats::{Alone, BatchStats, Quantiles};
 use crate::command::{ErrorReply, Kind, ReplyView, labels};
 use crate::config::{self, WriteKind};
+use crate::memory;
 use crate::pipeline::{BoxFuture, Decision, Failure, Fences, Next, Outcome, Reply, Request, Stage};
 
 /// The write-batching stage.
@@ -238,7 +239,8 @@ impl Shared {
         next: Next<'_>,
     ) -> Outcome {
         let (key, id) = (write.key.clone(), write.id);
-        let member = |write| Member::new(request, write, Arc::clone(&ticket));
+        let live = || self.fences.memory().live(memory::Kind::QueuedWrites);
+        let member = |write| Member::new(request, write, Arc::clone(&ticket), live());
         let why = match self.groups.enter(write, !self.linger.is_zero(), member) {
             Entered::First => Alone::First,
             Entered::Full => Alone::QueueFull,

@@ -27,6 +27,7 @@ use tokio::time::Instant;
 
 use super::key::Write;
 use crate::command::ValueKey;
+use crate::memory::Live;
 use crate::pipeline::{Failure, Principal, Request};
 use crate::wire::frame::Frame;
 use crate::wire::op_msg::OpMsg;
@@ -82,16 +83,18 @@ pub(super) struct Member {
     pub write: Write,
     pub ticket: Arc<Ticket>,
     pub since: Instant,
+    _live: Live,
 }
 
 impl Member {
-    pub fn new(request: &Request, write: Write, ticket: Arc<Ticket>) -> Member {
+    pub fn new(request: &Request, write: Write, ticket: Arc<Ticket>, live: Live) -> Member {
         Member {
             frame: request.frame.clone(),
             principal: Arc::clone(&request.principal),
             write,
             ticket,
             since: Instant::now(),
+            _live: live,
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::entry::Entry;
 use crate::command::{Command, ErrorReply, Kind, codes};
+use crate::memory::Live;
 use crate::pipeline::{Reply, Request};
 use crate::wire::build::DocBuf;
 use crate::wire::doc;
@@ -32,6 +33,7 @@ struct Cursor {
     used: Instant,
     /// Up to when its user was known to have the right to see the answer.
     entitled: Entitled,
+    _live: Live,
 }
 
 /// When a user had the right to see an answer: the fences' generation, and the time.
@@ -43,7 +45,7 @@ struct Entitled {
 
 impl Cursors {
     /// The first batch of an answer, with a cursor for the others.
-    pub fn first(&self, request: &Request, entry: &Arc<Entry>, size: u64) -> Reply {
+    pub fn first(&self, request: &Request, entry: &Arc<Entry>, size: u64, live: Live) -> Reply {
         use std::hash::BuildHasher;
         // As random as the server's own ids, and positive like them.
         let id = loop {
@@ -67,6 +69,7 @@ impl Cursors {
                         generation: entry.tie.generation(),
                         at: entry.asked,
                     },
+                    _live: live,
                 },
             );
         }

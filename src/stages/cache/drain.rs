@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::entry::batch;
 use super::fill::Fill;
 use crate::command::ReplyView;
+use crate::memory::Live;
 use crate::wire::build::DocBuf;
 use crate::wire::doc;
 
@@ -27,15 +28,17 @@ pub(super) struct Drain {
     batches: Vec<Bytes>,
     bytes: usize,
     used: Instant,
+    _live: Live,
 }
 
 impl Drain {
-    pub fn new(fill: Fill) -> Drain {
+    pub fn new(fill: Fill, live: Live) -> Drain {
         Drain {
             used: fill.asked,
             fill,
             batches: Vec::new(),
             bytes: 0,
+            _live: live,
         }
     }
 

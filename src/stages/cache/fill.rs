@@ -18,6 +18,7 @@ use crate::command::{
     Bypass, KEY_COMMAND, Kind, ReadPlan, ReplyView, Sources, check_read, without_cluster_time,
 };
 use crate::config::ExternalWrites;
+use crate::memory;
 use crate::pipeline::{Next, Reads, Request, Tied};
 use crate::wire::build;
 use crate::wire::doc;
@@ -46,6 +47,9 @@ impl Cache {
         wish: Wish,
         next: Next<'_>,
     ) -> Result<Fill, Bypass> {
+        if self.memory().pressure() == memory::Pressure::Critical {
+            return Err(Bypass::Memory);
+        }
         let command = &request.command;
         let sources = check_read(command)?;
         let terms = rules::terms(&self.config, command)?;
@@ -72,11 +76,12 @@ impl Cache {
             (_, Sources::Own) => Reads::Collection { db, collection },
         };
         let window = self.fences.open_window(reads, plan).ok_or(Bypass::Fenced)?;
+        let live = self.memory().live(memory::Kind::Flights);
         Ok(Fill {
             key: key.into(),
             kind: command.kind,
             principal: request.principal.id,
-            flight: Arc::new(Flight::new(window, wish.after.unwrap_or(0))),
+            flight: Arc::new(Flight::new(window, wish.after.unwrap_or(0), live)),
             shape,
             terms,
             // Of what a view or a `$lookup` reads, it isn't known.

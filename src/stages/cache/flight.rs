@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::entry::Entry;
+use crate::memory::Live;
 use crate::pipeline::{Mark, Window};
 
 /// The reads that are under way.
@@ -28,6 +29,7 @@ pub(super) struct Flight {
     /// The cluster time that its answer will be at or after.
     pub after: u64,
     landing: watch::Sender<Landing>,
+    _live: Live,
 }
 
 /// How a flight ended.
@@ -69,11 +71,12 @@ impl Flights {
 }
 
 impl Flight {
-    pub fn new(window: Window, after: u64) -> Flight {
+    pub fn new(window: Window, after: u64, live: Live) -> Flight {
         Flight {
             window,
             after,
             landing: watch::Sender::new(Landing::InAir),
+            _live: live,
         }
     }
 

@@ -54,6 +54,7 @@ use crate::command::{
     Bypass, Effect, ErrorReply, Footprint, Kind, Namespace, ReplyView, Wish, canonical, codes,
 };
 use crate::config;
+use crate::memory::{self, Memory};
 use crate::pipeline::{
     BoxFuture, Decision, Fences, Horizon, Next, Outcome, Reply, Request, Stage, Tied,
 };
@@ -137,6 +138,15 @@ impl Cache {
         self.sweep();
     }
 
+    /// Gives the cache so many bytes, at most, from now on: at once if that is less than it has.
+    pub fn limit(&self, bytes: u64) {
+        self.store.limit(bytes);
+    }
+
+    fn memory(&self) -> &Memory {
+        self.fences.memory()
+    }
+
     /// Serves a request from memory, or says what to do instead.
     fn look_up(&self, request: &Request) -> Found {
         if !request.msg.sequences.is_empty() || request.msg.unknown.is_some() {
@@ -197,7 +207,8 @@ impl Cache {
             });
         }
         let size = wish.batch_size.unwrap_or(entry::FIRST_BATCH);
-        self.cursors.first(request, entry, size)
+        let live = self.memory().live(memory::Kind::Cursors);
+        self.cursors.first(request, entry, size, live)
     }
 
     /// Answers from memory, or compares what is there with the server's answer.
@@ -305,7 +316,8 @@ impl Cache {
         if stored == Err(Bypass::OpenCursor)
             && let Some(cursor) = ReplyView::read(reply.body()).cursor_id
         {
-            self.drain(Drain::new(fill), cursor, reply.body());
+            let live = self.memory().live(memory::Kind::Drains);
+            self.drain(Drain::new(fill, live), cursor, reply.body());
         }
         Ok(reply)
     }

@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
@@ -13,7 +13,7 @@ use crate::pipeline::Tied;
 /// Keys to entries, up to a number of bytes.
 pub(super) struct Store {
     cache: Cache<Key, Arc<Entry>, Weigh, foldhash::fast::RandomState>,
-    max_bytes: u64,
+    max_bytes: AtomicU64,
 }
 
 /// The key lies in the entry, once.
@@ -69,7 +69,10 @@ impl Store {
                 Default::default(),
             ),
         };
-        Store { cache, max_bytes }
+        Store {
+            cache,
+            max_bytes: AtomicU64::new(max_bytes),
+        }
     }
 
     pub fn get(&self, key: &[u8]) -> Option<Arc<Entry>> {
@@ -104,7 +107,13 @@ impl Store {
 
     /// Whether storing more is going to push something out.
     pub fn is_full(&self) -> bool {
-        self.bytes() >= self.max_bytes / 10 * 9
+        self.bytes() >= self.max_bytes.load(Relaxed) / 10 * 9
+    }
+
+    /// From now on at most so many bytes.
+    pub fn limit(&self, max_bytes: u64) {
+        self.max_bytes.store(max_bytes, Relaxed);
+        self.cache.set_capacity(max_bytes);
     }
 
     pub fn clear(&self) {
