@@ -206,8 +206,10 @@ impl Groups {
             }
             drop(group);
             // Somebody may have come since.
-            let is_idle = |_: &Box<[u8]>, group: &Group| group.queue.is_empty() && group.turns == 1;
-            if self.groups.remove_if(key, is_idle).is_some() {
+            let over = self
+                .groups
+                .remove_if(key, |_, g| g.queue.is_empty() && g.turns == 1);
+            if over.is_some() {
                 return leaving;
             }
         }
