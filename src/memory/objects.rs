@@ -84,6 +84,10 @@ impl Kind {
 #[must_use = "an object is counted only while this is held"]
 pub struct Live {
     /// `None` only while it is being dropped.
+    #[cfg_attr(
+        not(feature = "test-hooks"),
+        expect(dead_code, reason = "to hold it is to be counted")
+    )]
     epoch: Option<Arc<Epoch>>,
 }
 

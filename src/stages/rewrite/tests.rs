@@ -168,9 +168,26 @@ fn what_stands_before_a_count_is_left_out_unless_it_may_fail() {
     let before = [sort.clone(), project, sort.clone(), count.clone()];
     assert_eq!(pipeline(&before), Some(vec![count.clone()]));
     assert_eq!(
-        pipeline(&[group.clone(), sort.clone(), count.clone()]),
-        Some(vec![doc! {"$group": {"_id": "$a"}}, count.clone()])
+        pipeline(&[sort.clone(), group.clone(), count.clone()]),
+        Some(vec![
+            sort.clone(),
+            doc! {"$group": {"_id": "$a"}},
+            count.clone()
+        ])
     );
+    // Next to `$or`, 6.0.5 counts one group where a sort between them makes it count all.
+    assert_eq!(
+        pipeline(&[group.clone(), sort.clone(), count.clone()]),
+        None
+    );
+    // What is left out decides what the stages before are shown.
+    let ambiguous = doc! {"$sort": {"a.0": 1}};
+    for last in [&group, &doc! {"$project": {"a": 1}}] {
+        assert_eq!(
+            pipeline(&[ambiguous.clone(), last.clone(), count.clone()]),
+            None
+        );
+    }
     for stays in [
         doc! {"$sort": {"a": 1, "b": 1}},
         doc! {"$sort": {"a.0": 1}},

@@ -6,22 +6,29 @@
 //! Proof. How many groups there are is decided by `_id` alone, which stays as it is, so the count is the same.
 //! Accumulators are left out only if no document makes them fail and none needs memory that grows: `$sum`, `$avg`,
 //! `$min`, `$max`, `$first`, `$last` and the standard deviations of a plain path or of a number, and `$count`. (`$push` may pass the
-//! size of a document, `$mergeObjects` refuses what isn't one, an expression may divide by zero.)
+//! size of a document, `$mergeObjects` refuses what isn't one, an expression may divide by zero.) Before the
+//! `$group`, only stages that can't fail (`are_plain`), whatever fields they're shown.
 //!
 //! Measured: documents examined with an index on the grouped path, from all to none.
 
 use std::borrow::Cow;
 
 use super::super::filter::is_plain_path;
-use super::super::pipeline::{Stage, first_count, is_plain_name, only};
+use super::super::pipeline::{Stage, are_plain, first_count, is_plain_name, only};
 use crate::wire::build::DocBuf;
 use crate::wire::doc::{self, Element, kind};
 
 pub(super) fn apply(stages: &mut Vec<Stage<'_>>) -> bool {
     let count = first_count(stages).unwrap_or_default();
-    let Some(group) = count.checked_sub(1).and_then(|at| stages.get_mut(at)) else {
+    let Some((group, before)) = stages
+        .get_mut(..count)
+        .and_then(|stages| stages.split_last_mut())
+    else {
         return false;
     };
+    if !are_plain(before) {
+        return false;
+    }
     let Some(bare) = bare(group) else {
         return false;
     };
