@@ -154,7 +154,8 @@ fn measure(what: String, better: Better, old: Ratio, new: Ratio) -> Option<Measu
     }
     let factor = new.median / old.median;
     let noise = old.noise.hypot(new.noise);
-    let significant = (factor - 1.0).abs() > (2.0 * noise).max(SMALLEST);
+    // By logarithms: half and double are as far from the same.
+    let significant = factor.ln().abs() > (2.0 * noise.ln_1p()).max(SMALLEST);
     let change = match (significant, better, factor > 1.0) {
         (false, ..) => Change::Same,
         (true, Better::Higher, true) | (true, Better::Lower, false) => Change::Better,

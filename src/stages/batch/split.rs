@@ -72,7 +72,12 @@ pub(super) fn retried(answer: &[u8], kind: WriteKind, count: usize) -> Option<By
     let mut body = DocBuf::with_capacity(answer.len() + 64);
     let mut is_said = run.is_empty();
     for element in &elements {
-        if !is_said && matches!(element.key, "upserted" | "nModified" | "ok") {
+        if !is_said
+            && matches!(
+                element.key,
+                "upserted" | "nModified" | "writeConcernError" | "ok"
+            )
+        {
             is_said = true;
             body.append_array("retriedStmtIds", |ids| {
                 for index in &run {
@@ -242,6 +247,11 @@ mod tests {
 
     #[test]
     fn a_retrys_answer_names_the_statements_that_had_been_run() {
+        let late = doc! {"n": 1, "writeConcernError": {"code": 100}, "ok": 1.0};
+        let bytes = retried(&late.to_vec().unwrap(), WriteKind::Insert, 1).unwrap();
+        let read = Document::from_reader(bytes.as_ref()).unwrap();
+        let keys: Vec<_> = read.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["n", "retriedStmtIds", "writeConcernError", "ok"]);
         let answer = doc! {"n": 2, "writeErrors": [{"index": 1, "code": 2}], "ok": 1.0};
         let bytes = retried(&answer.to_vec().unwrap(), WriteKind::Insert, 3).unwrap();
         let expected = doc! {"n": 2, "writeErrors": [{"index": 1, "code": 2}], "retriedStmtIds": [0, 2], "ok": 1.0};

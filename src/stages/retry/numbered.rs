@@ -16,6 +16,7 @@ impl Retry {
             && self.abilities.retryable_writes()
             // Nobody waits for what becomes of it.
             && !request.trail.has(Decision::Acknowledged)
+            && request.frame.bytes.len() <= LARGEST
             && may_be_numbered(&request.command, &request.msg)
     }
 
@@ -60,5 +61,8 @@ impl Retry {
     }
 }
 
+/// Larger messages go without a number, bytes. A number makes the server's storage transaction larger still, and a document
+/// of 15 MiB was once refused as too large for its cache (code 388).
+const LARGEST: usize = 4 << 20;
 /// IllegalOperation (a standalone), TransactionTooOld, and "it is illegal to provide a txnNumber".
 const REFUSALS: [i32; 3] = [20, 225, 50768];
