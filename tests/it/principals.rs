@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bson::{Document, doc};
 use mongodb::options::{ClientOptions, Credential};
-use mongodb::{Client, Database};
+use mongodb::{Client, ClientSession, Database};
 
 use crate::parts::proxy::Proxy;
 use crate::parts::shared::{self, ROOT};
@@ -155,34 +155,55 @@ async fn rights_lost_around_the_proxy_end_a_users_hits_within_principal_ttl() {
 async fn a_cursor_from_memory_ends_with_its_users_rights() {
     let place = Place::new("\"1h\"").await;
     let batch = doc! {"find": "c", "filter": {}, "sort": {"_id": 1}, "batchSize": 10};
-    let open = async |db: &Database| {
-        let reply = db.run_command(batch.clone()).await.unwrap();
+    // (A session of its own for each: an implicit one may be another's by the time of the getMore.)
+    let open = async |db: &Database, session: &mut ClientSession| {
+        let reply = db
+            .run_command(batch.clone())
+            .session(session)
+            .await
+            .unwrap();
         let memory = !reply.contains_key("$clusterTime");
         (
             reply.get_document("cursor").unwrap().get_i64("id").unwrap(),
             memory,
         )
     };
-    let more = async |db: &Database, id: i64| {
+    let more = async |db: &Database, session: &mut ClientSession, id: i64| {
         let more = doc! {"getMore": id, "collection": "c"};
-        db.run_command(more).await.map_err(|error| code(&error))
+        let reply = db.run_command(more).session(session).await;
+        reply.map_err(|error| code(&error))
     };
     let (loser, other) = (place.reader("loser").await, place.reader("other").await);
     let mut cursors = Vec::new();
-    for db in [&loser, &other] {
-        let (id, _) = open(db).await;
-        more(db, id).await.unwrap();
-        let (id, memory) = open(db).await;
+    let mut sessions = [
+        loser
+            .client()
+            .start_session()
+            .causal_consistency(false)
+            .await
+            .unwrap(),
+        other
+            .client()
+            .start_session()
+            .causal_consistency(false)
+            .await
+            .unwrap(),
+    ];
+    for (db, session) in [&loser, &other].into_iter().zip(&mut sessions) {
+        let (id, _) = open(db, session).await;
+        more(db, session, id).await.unwrap();
+        let (id, memory) = open(db, session).await;
         assert!(memory);
         cursors.push(id);
     }
-    let stranger = more(&other, cursors[0]).await;
+    let [losers, others] = &mut sessions;
+    let stranger = more(&other, others, cursors[0]).await;
     assert_eq!(stranger.unwrap_err(), 13, "it is another's");
     let revoke = doc! {"revokeRolesFromUser": "loser", "roles": ["role-loser"]};
     place.through.run_command(revoke).await.unwrap();
-    let refused = more(&loser, cursors[0]).await;
+    let refused = more(&loser, losers, cursors[0]).await;
     assert!(matches!(refused, Err(13 | 43)), "{refused:?}");
-    let rest = more(&other, cursors[1]).await.unwrap();
+    let rest = more(&other, others, cursors[1]).await.unwrap();
     let rest = rest
         .get_document("cursor")
         .unwrap()
