@@ -27,6 +27,10 @@ pub struct Dialer {
     pub(super) tls: Option<Connector>,
     pub(super) connect_timeout: Duration,
     pub(super) compressors: Vec<&'static str>,
+    #[cfg_attr(
+        not(feature = "test-hooks"),
+        expect(dead_code, reason = "there are no faults")
+    )]
     pub(super) faults: Faults,
     pub(super) memory: Arc<Memory>,
 }

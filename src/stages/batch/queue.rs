@@ -288,8 +288,8 @@ impl Group {
     }
 }
 
-/// Turns of one group at one time: the crowd's, and the one of who came before it.
-const MOST_TURNS: usize = 2;
+/// Turns of one group at one time: two of halves of a crowd, and the one of who came before them.
+const MOST_TURNS: usize = 3;
 /// Fewer aren't a crowd: they would leave in ever smaller batches.
 const LEAST_CROWD: usize = 8;
 /// Bytes of documents that may wait in one group.
