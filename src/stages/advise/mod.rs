@@ -11,8 +11,6 @@
 mod budget;
 mod collection;
 mod look;
-#[cfg(test)]
-mod tests;
 mod verdicts;
 
 use std::sync::Arc;
