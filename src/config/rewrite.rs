@@ -20,7 +20,7 @@ impl Default for Rewrite {
     fn default() -> Self {
         Self {
             enabled: true,
-            off: vec![RewriteRule::SortBeforeCount],
+            off: Vec::new(),
             rules: Vec::new(),
         }
     }
@@ -46,8 +46,6 @@ pub enum RewriteRule {
     SortedIn,
     /// `$project` right before a count is left out.
     ProjectBeforeCount,
-    /// `$sort` right before a count is left out; off by default, for an error may go with it.
-    SortBeforeCount,
     /// Accumulators of groups that are only counted are left out.
     CountOfGroups,
 }
@@ -66,7 +64,6 @@ impl RewriteRule {
         RewriteRule::OrToIn,
         RewriteRule::SortedIn,
         RewriteRule::ProjectBeforeCount,
-        RewriteRule::SortBeforeCount,
         RewriteRule::CountOfGroups,
     ];
 
@@ -81,7 +78,6 @@ impl RewriteRule {
             RewriteRule::OrToIn => "or_to_in",
             RewriteRule::SortedIn => "sorted_in",
             RewriteRule::ProjectBeforeCount => "project_before_count",
-            RewriteRule::SortBeforeCount => "sort_before_count",
             RewriteRule::CountOfGroups => "count_of_groups",
         }
     }

@@ -36,7 +36,7 @@ fn pipeline(stages: &[u8]) -> bool {
         if stage.key == "$match" && stage.as_document().is_some_and(|f| filter(f, 0)) {
             return true;
         }
-        if matches!(before, "$sort" | "$project" | "$group") && counts(&stage) {
+        if matches!(before, "$project" | "$group") && counts(&stage) {
             return true;
         }
         before = stage.key;

@@ -66,7 +66,7 @@ pub(super) fn are_plain(stages: &[Stage<'_>]) -> bool {
 
 /// Whether a `$sort` is by one path without numbers: two may both be arrays, which is an error, and
 /// numbers may be ambiguous in arrays, which is another.
-pub(super) fn sorts_by_one_path(stage: &Stage<'_>) -> bool {
+fn sorts_by_one_path(stage: &Stage<'_>) -> bool {
     let spec = stage.spec();
     let key = spec.and_then(|spec| spec.as_document()).and_then(only);
     key.is_some_and(|key| {

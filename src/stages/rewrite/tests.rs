@@ -166,7 +166,7 @@ fn what_stands_before_a_count_is_left_out_unless_it_may_fail() {
     let group = doc! {"$group": {"_id": "$a", "n": {"$sum": 1}}};
     let project = doc! {"$project": {"a": 1, "_id": 0}};
     let before = [sort.clone(), project.clone(), count.clone()];
-    assert_eq!(pipeline(&before), Some(vec![count.clone()]));
+    assert_eq!(pipeline(&before), Some(vec![sort.clone(), count.clone()]));
     let before = [sort.clone(), project, sort.clone(), count.clone()];
     assert_eq!(pipeline(&before), None);
     assert_eq!(

@@ -99,14 +99,6 @@ async fn each_rule_saves_what_its_page_says() {
         (RewriteRule::PlainEquality, find(doc! {"_id": {"$eq": 7}})),
         (RewriteRule::Flatten, find(doc! {"$and": [{"_id": 7}]})),
         (
-            RewriteRule::SortBeforeCount,
-            aggregate(vec![
-                doc! {"$match": {"b": {"$lt": 50}}},
-                doc! {"$sort": {"s": 1}},
-                doc! {"$count": "n"},
-            ]),
-        ),
-        (
             RewriteRule::ProjectBeforeCount,
             aggregate(vec![
                 doc! {"$match": {"b": {"$lt": 50}}},

@@ -22,7 +22,7 @@ const MUTANTS: [(&str, Mutant); 10] = [
     ("flatten: the last condition on a path counts", last_counts),
     ("or_to_in: all paths are one", one_path),
     ("sorted_in: null is never there", without_null),
-    ("sort_before_count: any sort", any_sort),
+    ("left out: a sort before a count", any_sort),
     ("project_before_count: any projection", any_projection),
     ("count_of_groups: any accumulator", any_accumulator),
 ];

@@ -12,7 +12,6 @@ mod no_match;
 mod or_to_in;
 mod plain_equality;
 mod project_before_count;
-mod sort_before_count;
 mod sorted_in;
 
 use super::filter::{Field, Node};
@@ -83,8 +82,7 @@ pub(super) const ON_FILTERS: [(RewriteRule, OnFilter); 7] = [
 ];
 
 /// Likewise.
-pub(super) const ON_PIPELINES: [(RewriteRule, OnPipeline); 3] = [
-    (RewriteRule::SortBeforeCount, sort_before_count::apply),
+pub(super) const ON_PIPELINES: [(RewriteRule, OnPipeline); 2] = [
     (RewriteRule::ProjectBeforeCount, project_before_count::apply),
     (RewriteRule::CountOfGroups, count_of_groups::apply),
 ];
