@@ -119,6 +119,9 @@ pub fn run(mut config: Config, embedded: bool) -> Result<(), ProxyError> {
         if left > 0 {
             tracing::warn!(target: "petiole", left, "clients were still busy at the end of server.drain_timeout");
         }
+        if let Some(traces) = &proxy.shared().traces {
+            traces.finish();
+        }
         drop(deployment);
         Ok(())
     })

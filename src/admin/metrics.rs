@@ -182,6 +182,7 @@ impl Collector for Numbers {
         batch(&mut out, shared)?;
         retry(&mut out, shared)?;
         rewrite(&mut out, shared)?;
+        traces(&mut out, shared)?;
         durations::encode(&mut out, &shared.durations)?;
         memory::encode(&mut out, shared)
     }
@@ -278,6 +279,24 @@ fn rewrite(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::
         ConstCounter::new(n).encode(family.encode_family(&[("rule", rule.as_str())])?)?;
     }
     Ok(())
+}
+
+fn traces(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fmt::Error> {
+    let Some(traces) = &shared.traces else {
+        return Ok(());
+    };
+    let counts = traces.counts();
+    let help = "Spans of requests, by what became of them.";
+    let mut family = out.encode_descriptor("traces_spans", help, None, MetricType::Counter)?;
+    for (fate, n) in [
+        ("sent", counts.sent),
+        ("failed", counts.failed),
+        ("dropped", counts.dropped),
+    ] {
+        ConstCounter::new(n).encode(family.encode_family(&[("fate", fate)])?)?;
+    }
+    let help = "Spans that wait for the collector.";
+    gauge(out, "traces_waiting", help, counts.waiting)
 }
 
 fn batch(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fmt::Error> {

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::observe::traces::{TraceCounts, Traces};
 use crate::server::Shared;
 use crate::upstream::{Deployment, Role};
 
@@ -40,6 +41,7 @@ pub fn status(shared: &Shared) -> Value {
         "admission": admission(shared),
         "watch": watch(shared),
         "profile": profile(shared),
+        "traces": traces(shared),
         "advice": {
             "open": shared.advisor.as_ref().map_or(0, |advisor| advisor.report().advice.len()),
         },
@@ -98,6 +100,20 @@ fn profile(shared: &Shared) -> Value {
         None => (0, 0, 0),
     };
     json!({ "shapes": shapes, "dropped": dropped, "slow": slow })
+}
+
+fn traces(shared: &Shared) -> Value {
+    let counts = shared.traces.as_ref().map(Traces::counts);
+    let TraceCounts {
+        sent,
+        failed,
+        dropped,
+        waiting,
+    } = counts.unwrap_or_default();
+    json!({
+        "enabled": shared.traces.is_some(),
+        "sent": sent, "failed": failed, "dropped": dropped, "waiting": waiting,
+    })
 }
 
 fn watch(shared: &Shared) -> Value {

@@ -36,6 +36,7 @@ pub(super) fn check(config: &Config) -> Vec<Found> {
     admin(config, &mut found);
     memory(config, &mut found);
     log(config, &mut found);
+    traces(config, &mut found);
     found.0
 }
 
@@ -575,6 +576,24 @@ fn memory(config: &Config, found: &mut Findings) {
     }
 }
 
+fn traces(config: &Config, found: &mut Findings) {
+    let traces = &config.traces;
+    if !(0.0..=1.0).contains(&traces.share) {
+        found.add(
+            &["traces.share"],
+            format!("{} is not a share", traces.share),
+            "use a number from 0 to 1; 0.01 is one request in a hundred",
+        );
+    }
+    if traces.service_name.trim().is_empty() {
+        found.add(
+            &["traces.service_name"],
+            "is empty: nobody would know whose spans they are",
+            "give it a name, such as \"petiole\"",
+        );
+    }
+}
+
 /// Whether connecting to `other` would reach, or listening on it would collide with, `listen`.
 fn is_same_listener(listen: &HostPort, other: &HostPort) -> bool {
     let is_local = |address: &HostPort| address.is_loopback() || address.is_unspecified();
@@ -595,9 +614,9 @@ const SHORTEST_MAX_LAG: Duration = Duration::from_millis(100);
 const LEAST_MEMORY: u64 = 64 << 20;
 /// A look every 50 ms.
 const SHORTEST_LEAK_WINDOW: Duration = Duration::from_secs(5);
-/// More than any machine gains from.
 /// Shapes that may be kept: some 20 KiB each at most.
 const MOST_SHAPES: usize = 100_000;
+/// More than any machine gains from.
 const MOST_THREADS: usize = 1024;
 /// More than one process's ports and file descriptors allow for.
 const MOST_CONNECTIONS: usize = 1_000_000;

@@ -2,8 +2,8 @@
 //!
 //! [`Config::load`] reports every mistake at once, each with its key and what to do about it.
 //! One file per table ([`server`], [`upstream`], [`rewrite`], [`cache`], [`batch`], [`profile`], [`advice`], [`retry`],
-//! [`admission`], [`memory`], [`admin`], [`log`]), plus the value
-//! types that more than one of them needs ([`value`]). A [`Config`] is an ordinary value that is
+//! [`admission`], [`memory`], [`admin`], [`log`], [`traces`]), plus the
+//! value types that more than one of them needs ([`value`]). A [`Config`] is an ordinary value that is
 //! handed down; nothing here is global, so several proxies fit in one process.
 //!
 //! Invariant: `proxy.toml` at the top of the repository holds every key with its default, and
@@ -27,6 +27,7 @@ pub mod retry;
 pub mod rewrite;
 mod rewrite_rule;
 pub mod server;
+pub mod traces;
 pub mod upstream;
 pub mod value;
 
@@ -47,8 +48,9 @@ pub use retry::Retry;
 pub use rewrite::{Rewrite, RewriteRule};
 pub use rewrite_rule::{PreferenceMode, RuledCommand, UserRule};
 pub use server::{Posture, Server, ServerTls, ServerTlsMode};
+pub use traces::Traces;
 pub use upstream::{Upstream, UpstreamTls, UpstreamTlsMode};
-pub use value::{ByteSize, Compression, HostPort, NamespacePattern, Token, UpstreamUri};
+pub use value::{ByteSize, Compression, HostPort, HttpUrl, NamespacePattern, Token, UpstreamUri};
 
 /// The whole configuration; `Config::default()` is what runs when no file is given.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -78,6 +80,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[log]`: what is written to standard error.
     pub log: Log,
+    /// `[traces]`: requests told as spans.
+    pub traces: Traces,
 }
 
 #[cfg(test)]

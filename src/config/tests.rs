@@ -268,6 +268,13 @@ fn keys_that_do_not_fit_each_other_are_mistakes() {
         (&["log.level=inof"], "log.level"),
         (&["log.level=info,petiole=loud"], "log.level"),
         (&["log.level="], "log.level"),
+        (&["traces.endpoint=localhost:4318"], "traces.endpoint"),
+        (
+            &["traces.endpoint=grpc://localhost:4317"],
+            "traces.endpoint",
+        ),
+        (&["traces.share=1.5"], "traces.share"),
+        (&["traces.service_name="], "traces.service_name"),
     ] {
         let mistake = only_mistake(sets);
         assert_eq!(mistake.key, key, "{mistake}");
@@ -456,6 +463,10 @@ fn no_secret_is_ever_printed() {
             !mistake.contains("hunt") && !mistake.contains("er2"),
             "{mistake}"
         );
+    }
+    for url in ["http://joe:hunter2@host", "https://host/?key=hunter2"] {
+        let mistake = only_mistake(&[&format!("traces.endpoint={url}")]).to_string();
+        assert!(!mistake.contains("hunter2"), "{mistake}");
     }
 }
 

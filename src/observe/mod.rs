@@ -1,3 +1,4 @@
-//! What operators see: logs, and the names of metrics.
+//! What operators see: logs, and spans for their collector.
 
 pub mod logs;
+pub mod traces;

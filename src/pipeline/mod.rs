@@ -7,6 +7,7 @@
 mod abilities;
 mod core;
 mod error;
+mod exchanges;
 mod fences;
 mod probe;
 mod request;
@@ -21,6 +22,7 @@ mod workload;
 pub use self::core::Pipeline;
 pub use abilities::Abilities;
 pub use error::{Failure, Fault};
+pub use exchanges::{Ending, Exchange, Exchanges, Timed};
 #[doc(hidden)]
 pub use fences::Weakened;
 pub use fences::{Fence, Fences, Mark, Reads, Stamp, Tie, Tied, Window};

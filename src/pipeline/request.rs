@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::exchanges::Exchanges;
 use super::trail::Trail;
 use crate::command::{Command, with_body};
 use crate::memory::Permit;
@@ -55,6 +56,8 @@ pub struct Request {
     pub address: Option<IpAddr>,
     /// The right to the memory that its reply takes, if that is large: held as long as the request.
     pub permit: Option<Permit>,
+    /// Who wants to know of its exchanges with servers: nearly always nobody.
+    pub listeners: Vec<Exchanges>,
 }
 
 /// A server as a request has met it.
@@ -81,6 +84,7 @@ impl Request {
             met: None,
             address: None,
             permit: None,
+            listeners: Vec::new(),
         }
     }
 
@@ -102,6 +106,7 @@ impl Request {
             met: self.met,
             client: self.client,
             address: self.address,
+            listeners: self.listeners.clone(),
             ..Request::new(frame, msg, Arc::clone(&self.principal))
         })
     }

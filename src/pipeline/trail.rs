@@ -39,6 +39,38 @@ pub enum Decision {
     InDoubt,
 }
 
+impl Decision {
+    /// The word for it, for people and programs that look at requests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Decision::Rewritten => "rewritten",
+            Decision::Ruled => "ruled",
+            Decision::Denied => "denied",
+            Decision::Hit => "hit",
+            Decision::Miss => "miss",
+            Decision::Mismatch => "mismatch",
+            Decision::Joined => "joined",
+            Decision::Stored => "stored",
+            Decision::Bypassed(_) => "bypassed",
+            Decision::Fenced => "fenced",
+            Decision::Acknowledged => "acknowledged",
+            Decision::Queued => "queued",
+            Decision::Batched => "batched",
+            Decision::Retried => "retried",
+            Decision::ExecutedBefore => "executed_before",
+            Decision::InDoubt => "in_doubt",
+        }
+    }
+
+    /// Why it wasn't cached, if that is what was decided.
+    pub fn bypass(self) -> Option<Bypass> {
+        match self {
+            Decision::Bypassed(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
 /// The decisions about one request, oldest first. Never allocates; what doesn't fit is dropped.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Trail {

@@ -24,6 +24,7 @@ use super::shared::{ClientStats, Shared};
 use super::tls;
 use crate::config::{Config, HostPort};
 use crate::memory::{Levers, Memory};
+use crate::observe::traces::{Traces, TracesError};
 use crate::pipeline::{Abilities, Backend, Fences, Pipeline, Workload};
 use crate::stages::Stages;
 use crate::stages::advise::Advisor;
@@ -52,6 +53,9 @@ pub enum StartError {
     /// Certificates for clients.
     #[error("server.tls: {0}")]
     Tls(#[from] TlsError),
+    /// The export of spans.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// A worker thread.
     #[error("a worker thread can't be started: {0}")]
     Thread(io::Error),
@@ -75,6 +79,7 @@ impl Clients {
         console: Option<Arc<dyn Console>>,
     ) -> Result<Clients, StartError> {
         let acceptor = tls::acceptor(&config.server.tls)?;
+        let traces = Traces::start(&config.traces)?;
         let (listener, address) = listen(&config.server.listen).await?;
         let memory = Memory::new(&config.memory);
         let fences = Fences::counted(config.cache.quarantine, Arc::clone(&memory));
@@ -157,6 +162,7 @@ impl Clients {
             draining,
             durations,
             memory,
+            traces,
         });
         let most_cache = shared.config.cache.max_size.as_u64();
         shared.memory.watch(most_cache, CacheLever::new(&shared));

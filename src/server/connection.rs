@@ -18,6 +18,7 @@ use tokio_rustls::TlsStream;
 
 use super::roster::Seat;
 use super::shared::Shared;
+use super::traces::Traced;
 use super::{auth_relay, disguise, gone, handshake, lane, legacy};
 use crate::command::{ErrorReply, Kind, acknowledged, codes};
 use crate::memory::{self, Held, Live, Memory, NoRoom, Permit, Pressure};
@@ -299,6 +300,7 @@ impl Connection {
     /// Walks the pipeline; a failure becomes a reply here and nowhere else.
     pub(super) async fn answer(&mut self, request: &mut Request) -> Result<Reply, Close> {
         let may_be_given_up = gone::may_be_given_up(&request.command);
+        let traced = Traced::begin(self.shared.traces.as_ref(), request);
         let outcome = tokio::select! {
             biased;
             outcome = self.shared.pipeline.run(request) => outcome,
@@ -308,6 +310,9 @@ impl Connection {
             }
         };
         let took = request.received.elapsed();
+        if let Some(traced) = traced {
+            traced.end(request, &outcome, took);
+        }
         self.shared.latencies.note(request, took);
         let failed = outcome.is_err();
         let kind = request.command.kind;

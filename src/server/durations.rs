@@ -52,7 +52,7 @@ impl Outcome {
     }
 
     /// What the first decision about a cached kind of read says.
-    fn of(trail: &Trail, failed: bool) -> Outcome {
+    pub(super) fn of(trail: &Trail, failed: bool) -> Outcome {
         if failed {
             return Outcome::Error;
         }

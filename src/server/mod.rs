@@ -15,6 +15,7 @@ mod legacy;
 mod roster;
 mod shared;
 mod tls;
+mod traces;
 mod write;
 
 pub use accept::{Clients, StartError};

@@ -12,6 +12,7 @@ use super::latency::Latencies;
 use super::roster::Roster;
 use crate::config::Config;
 use crate::memory::Memory;
+use crate::observe::traces::Traces;
 use crate::pipeline::{Horizon, Pipeline};
 use crate::stages::advise::Advisor;
 use crate::stages::batch::Batch;
@@ -55,6 +56,8 @@ pub struct Shared {
     pub durations: Durations,
     /// What the process has, and where it goes.
     pub memory: Arc<Memory>,
+    /// The export of requests as spans, if it is on.
+    pub traces: Option<Traces>,
     pub(super) tls: Option<TlsAcceptor>,
     /// Becomes true when the proxy drains.
     pub(super) draining: watch::Receiver<bool>,

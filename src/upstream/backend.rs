@@ -22,7 +22,7 @@ use crate::config;
 use crate::memory::{self, Memory};
 use crate::pipeline::{
     Abilities, Backend, BoxFuture, Decision, Failure, Fault, Fences, NO_PRINCIPAL, Outcome,
-    Principal, Reply, Request,
+    Principal, Reply, Request, Timed,
 };
 use crate::wire::frame::Frame;
 
@@ -292,6 +292,11 @@ impl Upstream {
         if reads(request.command.kind) || request.command.kind == Kind::GetMore {
             link.when_full = WhenFull::Refuse;
         }
+        let timed = Timed::begin(
+            &request.listeners,
+            &server.address.host,
+            server.address.port,
+        );
         let answer = tokio::select! {
             biased;
             answer = link.exchange(frame, may_compress) => answer,
@@ -303,7 +308,10 @@ impl Upstream {
             }
         };
         let reply = match answer {
-            Ok(reply) => Reply::from_server(reply),
+            Ok(reply) => {
+                timed.map(Timed::answered);
+                Reply::from_server(reply)
+            }
             Err(LinkError::NoRoom(no_room)) => {
                 lease.done();
                 return Err(Failure::unread(no_room));

@@ -21,13 +21,14 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "wire", "command", "pipeline", "stages", "upstream", "config", "memory",
+            "wire", "command", "pipeline", "stages", "upstream", "config", "memory", "observe",
         ],
     ),
     (
         "admin",
         &[
             "wire", "command", "pipeline", "stages", "upstream", "server", "config", "memory",
+            "observe",
         ],
     ),
     ("config", &[]),

@@ -35,4 +35,5 @@ mod sessions;
 mod shadow;
 mod tls;
 mod top;
+mod traces;
 mod watch;

@@ -4,12 +4,14 @@ mod compression;
 pub mod duration;
 pub mod empty_is_none;
 mod host_port;
+mod http_url;
 mod namespace;
 mod secret;
 mod size;
 
 pub use compression::Compression;
 pub use host_port::{HostPort, HostPortError};
+pub use http_url::{HttpUrl, HttpUrlError};
 pub use namespace::{NamespacePattern, NamespacePatternError};
 pub use secret::{Token, UpstreamUri};
 pub use size::{ByteSize, ByteSizeError};

@@ -70,7 +70,7 @@ pub(super) fn merged<'a>(
     );
     let size = members.clone().map(|m| m.write.documents.len() + 64).sum();
     let mut documents = Vec::with_capacity(size);
-    for member in members {
+    for member in members.clone() {
         match form {
             Form::Plain => documents.extend_from_slice(&member.write.documents),
             Form::Bulk => {
@@ -85,10 +85,12 @@ pub(super) fn merged<'a>(
         Form::Plain => &[(key::list(kind), &documents)],
         Form::Bulk => &[("ops", &documents), ("nsInfo", &namespace)],
     };
-    request(
+    let mut merged = request(
         first,
         build::op_msg_with_sequences(1, 0, 0, &body.finish(), sequences),
-    )
+    )?;
+    merged.listeners = members.flat_map(|m| m.listeners.clone()).collect();
+    Some(merged)
 }
 
 /// What a `bulkWrite` has to say still.
@@ -147,7 +149,10 @@ pub(super) fn statement(
     let bytes = build::op_msg_with_sequences(1, 0, flags, &body.finish(), &sequences);
     let frame = Frame { bytes };
     let msg = OpMsg::parse(&frame).ok()?;
-    Some(Request::new(frame, msg, original.principal.clone()))
+    Some(Request {
+        listeners: original.listeners.clone(),
+        ..Request::new(frame, msg, original.principal.clone())
+    })
 }
 
 fn request(like: &Member, bytes: Bytes) -> Option<Request> {

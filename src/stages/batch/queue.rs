@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use super::key::Write;
 use crate::command::ValueKey;
 use crate::memory::Live;
-use crate::pipeline::{Failure, Principal, Request};
+use crate::pipeline::{Exchanges, Failure, Principal, Request};
 use crate::wire::frame::Frame;
 use crate::wire::op_msg::OpMsg;
 
@@ -83,6 +83,7 @@ pub(super) struct Member {
     pub write: Write,
     pub ticket: Arc<Ticket>,
     pub since: Instant,
+    pub listeners: Vec<Exchanges>,
     _live: Live,
 }
 
@@ -94,6 +95,7 @@ impl Member {
             write,
             ticket,
             since: Instant::now(),
+            listeners: request.listeners.clone(),
             _live: live,
         }
     }
@@ -111,7 +113,10 @@ impl Member {
     pub fn request(&self) -> Option<Request> {
         let msg = OpMsg::parse(&self.frame).ok()?;
         let principal = Arc::clone(&self.principal);
-        Some(Request::new(self.frame.clone(), msg, principal))
+        Some(Request {
+            listeners: self.listeners.clone(),
+            ..Request::new(self.frame.clone(), msg, principal)
+        })
     }
 }
 
