@@ -309,7 +309,9 @@ impl Upstream {
         };
         let reply = match answer {
             Ok(reply) => {
-                timed.map(Timed::answered);
+                if let Some(timed) = timed {
+                    timed.answered();
+                }
                 Reply::from_server(reply)
             }
             Err(LinkError::NoRoom(no_room)) => {
