@@ -21,7 +21,7 @@ fn proxy(uri: &str, collector: &Collector) -> Proxy {
     Proxy::start(uri, &[NONE, ALL, ("traces.endpoint", &endpoint)])
 }
 
-fn of<'a>(spans: &'a [Span], kind: SpanKind) -> Vec<&'a Span> {
+fn of(spans: &[Span], kind: SpanKind) -> Vec<&Span> {
     spans.iter().filter(|s| s.kind == kind as i32).collect()
 }
 
