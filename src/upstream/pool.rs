@@ -18,9 +18,9 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::admission::Admission;
+use super::lease::{Checkout, Lease, Room};
 use super::link::Link;
 use super::server::Server;
-use crate::memory::Live;
 use crate::pipeline::{Failure, Fault, Principal};
 
 /// The links of this proxy.
@@ -58,17 +58,6 @@ struct Waiter {
     principal: Arc<Principal>,
     /// What is granted accounts for itself, so that a waiter who gave up meanwhile loses nothing.
     grant: oneshot::Sender<Checkout>,
-}
-
-/// Either a link that may be used, or the right to dial one.
-#[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a link is what nearly everybody gets"
-)]
-pub(super) enum Checkout {
-    Link(Lease),
-    Dial(Room),
 }
 
 /// Numbers of the pool, for status.
@@ -113,7 +102,7 @@ impl Pool {
             if let Some(link) = inner.take_idle(key, &mut dead) {
                 drop(inner);
                 drop(dead);
-                return Ok((Checkout::Link(self.lease(link, principal)), false));
+                return Ok((Checkout::Link(Lease::of(self, link, principal)), false));
             }
             if principal.id != 0 && inner.groups.get(&key).is_none_or(|g| g.live == 0) {
                 return Err(Failure::unsent(Fault::PrincipalGone));
@@ -218,13 +207,34 @@ impl Pool {
         }
     }
 
-    fn lease(self: &Arc<Self>, link: Link, principal: &Arc<Principal>) -> Lease {
-        Lease {
-            _live: link.leased(),
-            link: Some(link),
-            principal: Arc::clone(principal),
-            pool: Arc::clone(self),
+    /// A link was dialled in the room that was granted for it.
+    pub(super) fn dialled(&self, server: u32, principal: &Arc<Principal>) {
+        let mut inner = self.inner.lock();
+        inner.group((server, principal.id), principal).live += 1;
+    }
+
+    /// None was, and the room is free.
+    pub(super) fn not_dialled(self: &Arc<Self>) {
+        let mut inner = self.inner.lock();
+        inner.total -= 1;
+        inner.grant_room(self);
+    }
+
+    /// A link comes back that may carry the next request.
+    pub(super) fn returned(self: &Arc<Self>, link: Link, principal: u64) {
+        let mut dead = Vec::new();
+        let mut inner = self.inner.lock();
+        inner.give_back(self, link, principal, &mut dead);
+    }
+
+    /// A link in use was closed.
+    pub(super) fn lost(self: &Arc<Self>, server: u32, principal: u64) {
+        let mut inner = self.inner.lock();
+        inner.total -= 1;
+        if let Some(group) = inner.groups.get_mut(&(server, principal)) {
+            group.live -= 1;
         }
+        inner.grant_room(self);
     }
 }
 
@@ -302,9 +312,9 @@ impl Inner {
                 };
                 match waiter
                     .grant
-                    .send(Checkout::Link(pool.lease(link, &waiter.principal)))
+                    .send(Checkout::Link(Lease::of(pool, link, &waiter.principal)))
                 {
-                    Err(Checkout::Link(mut back)) => match back.link.take() {
+                    Err(Checkout::Link(back)) => match back.take_back() {
                         Some(back) => link = back,
                         None => return,
                     },
@@ -358,99 +368,6 @@ impl Inner {
                 Ok(()) => self.total += 1,
                 Err(back) => back.disarm(),
             }
-        }
-    }
-}
-
-impl Checkout {
-    /// Lets go of what was never granted, without accounting for it.
-    fn disarm(self) {
-        if let Checkout::Dial(mut room) = self {
-            room.pool = None;
-        }
-    }
-}
-
-/// The right to dial one link. Dropped, the room is free again.
-#[derive(Debug)]
-pub(super) struct Room {
-    pool: Option<Arc<Pool>>,
-}
-
-impl Room {
-    fn of(pool: &Arc<Pool>) -> Room {
-        Room {
-            pool: Some(Arc::clone(pool)),
-        }
-    }
-
-    /// The link was dialled.
-    pub fn fill(mut self, link: Link, principal: &Arc<Principal>) -> Option<Lease> {
-        let pool = self.pool.take()?;
-        pool.inner
-            .lock()
-            .group((link.server.id, principal.id), principal)
-            .live += 1;
-        Some(pool.lease(link, principal))
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        if let Some(pool) = self.pool.take() {
-            let mut inner = pool.inner.lock();
-            inner.total -= 1;
-            inner.grant_room(&pool);
-        }
-    }
-}
-
-/// A link in use. Dropped without [`Lease::done`], the link is closed: a request may
-/// still be under way on it.
-#[derive(Debug)]
-pub struct Lease {
-    link: Option<Link>,
-    principal: Arc<Principal>,
-    pool: Arc<Pool>,
-    _live: Live,
-}
-
-impl Lease {
-    /// The link. `None` never happens before [`Lease::done`].
-    pub fn link(&mut self) -> Option<&mut Link> {
-        self.link.as_mut()
-    }
-
-    /// The reply has come whole: the link may carry the next request.
-    pub fn done(mut self) {
-        let Some(mut link) = self.link.take() else {
-            return;
-        };
-        link.shrink();
-        let mut dead = Vec::new();
-        if link.is_sound() {
-            link.last_used = Instant::now();
-            self.pool
-                .inner
-                .lock()
-                .give_back(&self.pool, link, self.principal.id, &mut dead);
-        } else {
-            self.link = Some(link);
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(link) = self.link.take() {
-            let mut inner = self.pool.inner.lock();
-            inner.total -= 1;
-            if let Some(group) = inner.groups.get_mut(&(link.server.id, self.principal.id)) {
-                group.live -= 1;
-            }
-            inner.grant_room(&self.pool);
-            drop(inner);
-            drop(link);
         }
     }
 }

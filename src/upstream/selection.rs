@@ -1,0 +1,133 @@
+//! Which server a request goes to ("Server Selection" specification): the one that fits what the
+//! request asks for, is near, and hasn't failed it before; waited for if there is none.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tokio::time::Instant;
+
+use super::hello::Role;
+use super::read_preference::{Mode, ReadPreference};
+use super::server::Server;
+use super::topology::Topology;
+use crate::pipeline::{Failure, Fault, Met};
+
+/// What a request needs a server for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Search<'a> {
+    pub wanted: &'a ReadPreference,
+    /// Where it has been in vain.
+    pub met: Option<Met>,
+    /// Since when it has looked: `failover_wait` counts from here.
+    pub began: Instant,
+    pub deadline: Option<Instant>,
+}
+
+impl Search<'_> {
+    /// For something that hasn't been anywhere yet.
+    pub fn of(wanted: &ReadPreference) -> Search<'_> {
+        Search {
+            wanted,
+            met: None,
+            began: Instant::now(),
+            deadline: None,
+        }
+    }
+}
+
+impl Topology {
+    /// A server that fits, waiting up to `failover_wait` for one. One that this request has met in
+    /// vain is taken only if there's no other.
+    pub async fn select(&self, search: &Search<'_>) -> Result<Arc<Server>, Failure> {
+        let wanted = search.wanted;
+        if let Some(server) = self.select_now(search) {
+            return Ok(server);
+        }
+        let began = search.began;
+        let mut changes = self.changed.subscribe();
+        loop {
+            if let Some(server) = self.select_now(search) {
+                return Ok(server);
+            }
+            for server in self.servers.load().iter() {
+                server.suspect();
+            }
+            if search.deadline.is_some_and(|at| at <= Instant::now()) {
+                return Err(Failure::unsent(Fault::MaxTimeExpired));
+            }
+            let describe = || match wanted.mode {
+                Mode::Primary => "primary".to_owned(),
+                mode => format!("server for read preference {mode:?}"),
+            };
+            let sooner = search.deadline.into_iter().chain(self.next_try()).min();
+            tokio::select! {
+                waited = self.wait(&mut changes, began, describe) => waited?,
+                () = sleep_until_some(sooner) => {}
+            }
+        }
+    }
+
+    /// When the next open breaker lets a request through.
+    fn next_try(&self) -> Option<Instant> {
+        let servers = self.servers.load();
+        servers.iter().filter_map(|s| s.breaker.next_try()).min()
+    }
+
+    /// A server that fits now.
+    fn select_now(&self, search: &Search<'_>) -> Option<Arc<Server>> {
+        let now = Instant::now();
+        let mut fit = self.fitting(search.wanted);
+        fit.retain(|s| s.breaker.may_pass(now));
+        if let Some(met) = search.met
+            && fit.iter().any(|s| s.id != met.server)
+        {
+            fit.retain(|s| s.id != met.server);
+        }
+        let nearest = fit.iter().map(|s| s.state().rtt_us).min()?;
+        let window = nearest.saturating_add(self.settings.local_threshold.as_micros() as u64);
+        fit.retain(|s| s.state().rtt_us <= window);
+        let turn = self.rotation.fetch_add(1, Relaxed);
+        let chosen = fit.get(turn % fit.len().max(1)).cloned()?;
+        chosen.breaker.pass(now);
+        Some(chosen)
+    }
+
+    /// The servers that fit by what they say of themselves.
+    fn fitting(&self, wanted: &ReadPreference) -> Vec<Arc<Server>> {
+        let servers = self.servers.load();
+        let usable = |s: &&Arc<Server>| s.state().hello.is_some();
+        if let [only] = servers.as_slice() {
+            let fits = match only.state().hello.as_ref().map(|hello| hello.role) {
+                None => false,
+                Some(Role::Standalone | Role::Mongos | Role::Primary) => true,
+                Some(_) if self.settings.direct => true,
+                Some(role) => role == Role::Secondary && wanted.mode != Mode::Primary,
+            };
+            return fits.then(|| Arc::clone(only)).into_iter().collect();
+        }
+        let mongos = |s: &&Arc<Server>| {
+            s.state()
+                .hello
+                .as_ref()
+                .is_some_and(|h| matches!(h.role, Role::Mongos | Role::Standalone))
+        };
+        let fit: Vec<Arc<Server>> = servers
+            .iter()
+            .filter(usable)
+            .filter(mongos)
+            .cloned()
+            .collect();
+        if fit.is_empty() {
+            let heartbeat_ms = self.settings.heartbeat.as_millis() as i64;
+            return wanted.candidates(&servers, heartbeat_ms);
+        }
+        fit
+    }
+}
+
+async fn sleep_until_some(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
