@@ -14,6 +14,8 @@ pub struct Admission {
     pub max_per_client: usize,
     /// Share of `upstream.max_links` that one namespace may have.
     pub namespace_share: f64,
+    /// Share of `upstream.max_links` that one of several servers may have.
+    pub server_share: f64,
 }
 
 impl Default for Admission {
@@ -23,6 +25,7 @@ impl Default for Admission {
             max_per_principal: 0,
             max_per_client: 0,
             namespace_share: 0.75,
+            server_share: 0.9,
         }
     }
 }

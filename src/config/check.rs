@@ -168,10 +168,14 @@ fn shares(config: &Config, found: &mut Findings) {
         let what = format!("{} is out of range", retry.budget_share);
         found.add(&["retry.budget_share"], what, "give a number from 0 to 1");
     }
-    if !(admission.namespace_share > 0.0 && admission.namespace_share <= 1.0) {
-        let what = format!("{} is out of range", admission.namespace_share);
-        let help = "give a number above 0, and at most 1";
-        found.add(&["admission.namespace_share"], what, help);
+    for (key, share) in [
+        ("admission.namespace_share", admission.namespace_share),
+        ("admission.server_share", admission.server_share),
+    ] {
+        if !(share > 0.0 && share <= 1.0) {
+            let help = "give a number above 0, and at most 1";
+            found.add(&[key], format!("{share} is out of range"), help);
+        }
     }
     if admission.max_queue == 0 {
         let help = "give at least 1; clients wait whenever all links are in use";

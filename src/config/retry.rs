@@ -21,9 +21,9 @@ pub struct Retry {
     pub base_backoff: Duration,
     /// Whether writes that carry no `txnNumber` are given one of the proxy's own.
     pub number_writes: bool,
-    /// Retries that may be made in a burst.
+    /// Retries that may be made in a burst, at most.
     pub budget: u32,
-    /// Retries allowed for each answered request, beyond the burst.
+    /// Retries allowed for each request, beyond the burst.
     pub budget_share: f64,
 }
 
@@ -35,7 +35,7 @@ impl Default for Retry {
             overload_retries: 2,
             base_backoff: Duration::from_millis(100),
             number_writes: true,
-            budget: 500,
+            budget: 100,
             budget_share: 0.1,
         }
     }

@@ -1,5 +1,5 @@
 //! How much may be under way: limits by user, by client address and in total, and a share of the
-//! links for each namespace.
+//! links for each namespace and each server.
 //!
 //! Only what goes upstream is counted: an answer from the cache costs nothing that could run out.
 //! What is over a limit is refused at once, with an error on which drivers wait and try again
@@ -9,7 +9,8 @@
 //! serves one namespace at a time, and its further requests queue by themselves. Namespaces are
 //! hashed into a fixed table; two that share a place share its links. getMores, which may wait for
 //! something new for long, and transactions, which hold locks that others wait for, take part in
-//! neither.
+//! neither. The same goes for a server, where there are several (`occupancy.rs`); it may have more than a
+//! namespace, so that a slow namespace doesn't take all that its server has.
 
 use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
@@ -18,10 +19,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
-use crate::command::Kind;
+use super::occupancy::Occupied;
+use super::server::Server;
+use crate::command::{Command, Kind};
 use crate::config;
 use crate::pipeline::{Decision, Failure, Fault, Request};
 
@@ -37,6 +40,8 @@ pub(super) struct Admission {
     /// Empty if one namespace may have all links.
     places: Box<[Semaphore]>,
     links_of_one: usize,
+    links_of_server: usize,
+    max_links: usize,
     hasher: foldhash::fast::RandomState,
 }
 
@@ -61,8 +66,8 @@ pub(super) struct Admitted<'a> {
 
 impl Admission {
     pub fn new(limits: &config::Admission, max_links: usize, patience: Duration) -> Arc<Admission> {
-        let share = (max_links as f64 * limits.namespace_share) as usize;
-        let links_of_one = share.clamp(1, max_links.max(1));
+        let part = |share: f64| ((max_links as f64 * share) as usize).clamp(1, max_links.max(1));
+        let links_of_one = part(limits.namespace_share);
         let places = match links_of_one < max_links {
             true => (0..PLACES).map(|_| Semaphore::new(links_of_one)).collect(),
             false => Box::default(),
@@ -76,6 +81,8 @@ impl Admission {
             addresses: Counts::default(),
             places,
             links_of_one,
+            links_of_server: part(limits.server_share),
+            max_links,
             hasher: foldhash::fast::RandomState::default(),
         })
     }
@@ -110,7 +117,10 @@ impl Admission {
             None => None,
             Some(place) => Some(match place.try_acquire() {
                 Ok(permit) => permit,
-                Err(_) => self.wait(place, request).await?,
+                Err(_) => {
+                    self.wait(place.acquire(), self.links_of_one, request)
+                        .await?
+                }
             }),
         };
         Ok(Admitted {
@@ -118,6 +128,28 @@ impl Admission {
             _address: address,
             _place: place,
         })
+    }
+
+    /// Links that one server may have in use while there are others.
+    pub fn links_of_server(&self) -> usize {
+        self.links_of_server
+    }
+
+    /// Lets a request in at one of several servers, when it is its turn.
+    pub async fn enter(&self, server: &Server, request: &mut Request) -> Result<Occupied, Failure> {
+        let at = &server.occupancy;
+        if self.links_of_server >= self.max_links || queues_apart(&request.command) {
+            return Ok(at.enter(None));
+        }
+        let places = || Arc::clone(&at.places);
+        let place = match places().try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => {
+                let links = self.links_of_server;
+                self.wait(places().acquire_owned(), links, request).await?
+            }
+        };
+        Ok(at.enter(Some(place)))
     }
 
     /// Joins the queue, if there is room in it.
@@ -140,7 +172,7 @@ impl Admission {
 
     fn place(&self, request: &Request) -> Option<&Semaphore> {
         let command = &request.command;
-        if self.places.is_empty() || command.in_transaction || command.kind == Kind::GetMore {
+        if self.places.is_empty() || queues_apart(command) {
             return None;
         }
         let namespace = (command.db(), command.collection()?);
@@ -148,23 +180,25 @@ impl Admission {
         self.places.get(hash % self.places.len())
     }
 
-    async fn wait<'a>(
+    /// Waits for a place of `links`, as long as a request may.
+    async fn wait<P>(
         &self,
-        place: &'a Semaphore,
+        place: impl Future<Output = Result<P, AcquireError>>,
+        links: usize,
         request: &mut Request,
-    ) -> Result<SemaphorePermit<'a>, Failure> {
+    ) -> Result<P, Failure> {
         let _in_queue = self.queue()?;
         request.trail.note(Decision::Queued);
         let began = Instant::now();
         let patience = began + self.patience;
         let until = request.deadline().map_or(patience, |d| d.min(patience));
-        match timeout_at(until, place.acquire()).await {
+        match timeout_at(until, place).await {
             Ok(Ok(permit)) => Ok(permit),
             _ if until < patience => Err(Failure::unsent(Fault::MaxTimeExpired)),
             _ => Err(Failure::unsent(Fault::WaitQueueTimeout {
                 waited_ms: began.elapsed().as_millis() as u64,
-                links: self.links_of_one,
-                max_links: self.links_of_one,
+                links,
+                max_links: links,
                 waiting: self.queued.load(Relaxed),
             })),
         }
@@ -174,6 +208,11 @@ impl Admission {
         self.rejected.fetch_add(1, Relaxed);
         Failure::unsent(Fault::Overloaded { what, key })
     }
+}
+
+/// Whether it needs no place: it may take its time, or others may wait for it.
+fn queues_apart(command: &Command) -> bool {
+    command.in_transaction || command.kind == Kind::GetMore
 }
 
 /// A place in the queue.
@@ -255,6 +294,27 @@ mod tests {
         held.pop();
         admission.admit(&mut find("slow")).await.unwrap();
         assert_eq!(admission.stats().queued, 0);
+    }
+
+    #[tokio::test]
+    async fn one_server_gets_its_share_and_transactions_and_cursors_need_none() {
+        let admission = admission(config::Admission::default(), 4);
+        let address = || crate::upstream::Address::parse("h:1").unwrap();
+        let [slow, other] =
+            [1, 2].map(|id| Server::new(id, address(), admission.links_of_server()));
+        let mut held = Vec::new();
+        for name in ["a", "b", "c"] {
+            held.push(admission.enter(&slow, &mut find(name)).await.unwrap());
+        }
+        let late = admission.enter(&slow, &mut find("d")).await.unwrap_err();
+        assert!(matches!(late.fault, Fault::WaitQueueTimeout { .. }) && !late.sent);
+        admission.enter(&other, &mut find("d")).await.unwrap();
+        let more = doc! {"getMore": 1_i64, "collection": "d", "$db": "d"};
+        let more = admission.enter(&slow, &mut request(&more)).await.unwrap();
+        assert_eq!((slow.occupancy.busy(), other.occupancy.busy()), (4, 0));
+        drop((held.pop(), more));
+        admission.enter(&slow, &mut find("d")).await.unwrap();
+        assert_eq!(slow.occupancy.busy(), 2);
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use super::faults::Faults;
 use super::hello::Hello;
 use super::lease::{Checkout, Lease};
 use super::link::{LinkError, WhenFull};
+use super::occupancy::Occupied;
 use super::pin::Pins;
 use super::pool::{Pool, PoolStats, home};
 use super::read_preference::{Mode, ReadPreference};
@@ -57,6 +58,7 @@ impl Upstream {
             faults: Faults::default(),
             memory: Arc::clone(&memory),
         });
+        let admission = Admission::new(limits, config.max_links, config.wait_timeout);
         let settings = Settings {
             direct: seeds.direct,
             set_name: seeds.set_name,
@@ -64,6 +66,7 @@ impl Upstream {
             local_threshold: config.local_threshold,
             failover_wait: config.failover_wait,
             breaker_failures: config.breaker_failures,
+            links_of_one: admission.links_of_server(),
         };
         let topology = Topology::start(
             &seeds.addresses,
@@ -72,7 +75,6 @@ impl Upstream {
             fences,
             abilities,
         );
-        let admission = Admission::new(limits, config.max_links, config.wait_timeout);
         let pool = Pool::new(
             config.max_links,
             config.wait_timeout,
@@ -172,8 +174,8 @@ impl Upstream {
 
     /// A link for a lane: an exhaust cursor, whose replies come without being asked for.
     pub async fn open_lane(&self, request: &mut Request) -> Result<Lease, Failure> {
-        let (_, lease) = self.leased(request).await?;
-        Ok(lease)
+        // (It may take for ever: it doesn't count for its server.)
+        Ok(self.leased(request).await?.lease)
     }
 
     /// Follows what a reply says of its cursor.
@@ -241,14 +243,29 @@ impl Upstream {
 
     /// A server and a link to it. Where a server can be chosen, one that can't be reached is no
     /// reason to fail: nothing was sent.
-    async fn leased(&self, request: &mut Request) -> Result<(Arc<Server>, Lease), Failure> {
+    async fn leased(&self, request: &mut Request) -> Result<Leased, Failure> {
         let began = Instant::now();
         loop {
             let route = self.route(request, began).await?;
             let server = route.server();
             let generation = server.generation();
+            let occupied = match self.topology.len() {
+                1 => server.occupancy.enter(None),
+                _ => self.admission.enter(server, request).await?,
+            };
+            if generation != server.generation() && matches!(route, Route::Chosen(_)) {
+                // It was lost while this one waited for it.
+                continue;
+            }
             match self.lease(request, server).await {
-                Ok(lease) => return Ok((Arc::clone(server), lease)),
+                Ok(lease) => {
+                    let server = Arc::clone(server);
+                    return Ok(Leased {
+                        server,
+                        lease,
+                        _occupied: occupied,
+                    });
+                }
                 Err(failure) => {
                     if !matches!(failure.fault, Fault::Unreachable { .. }) {
                         return Err(failure);
@@ -284,7 +301,11 @@ impl Upstream {
 
     async fn exchange(&self, request: &mut Request) -> Outcome {
         let _admitted = self.admission.admit(request).await?;
-        let (server, mut lease) = self.leased(request).await?;
+        let Leased {
+            server,
+            mut lease,
+            _occupied,
+        } = self.leased(request).await?;
         let shortened = shortened(request)?;
         request.met = Some(self.topology.met(&server));
         let frame = shortened.as_ref().unwrap_or(&request.frame);
@@ -366,6 +387,13 @@ fn shortened(request: &Request) -> Result<Option<Frame>, Failure> {
         left,
     );
     Ok(Some(Frame { bytes }))
+}
+
+/// A link, and a request's place at the server that it leads to.
+struct Leased {
+    server: Arc<Server>,
+    lease: Lease,
+    _occupied: Occupied,
 }
 
 /// Where a request goes.

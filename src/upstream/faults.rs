@@ -52,6 +52,15 @@ mod armed {
         when: Box<dyn Fn(&Passing<'_>) -> bool + Send + Sync>,
         left: Option<usize>,
         act: Act,
+        whose: Whose,
+    }
+
+    /// Whose requests a fault is for.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Whose {
+        Clients,
+        /// The proxy's own hellos too.
+        All,
     }
 
     impl Rule {
@@ -64,6 +73,15 @@ mod armed {
                 when: Box::new(when),
                 left: None,
                 act,
+                whose: Whose::Clients,
+            }
+        }
+
+        /// The same for hellos, by which a server's state and distance are found out.
+        pub fn and_hellos(self) -> Rule {
+            Rule {
+                whose: Whose::All,
+                ..self
             }
         }
 
@@ -131,20 +149,18 @@ mod armed {
             let command = OpMsg::parse(frame)
                 .ok()
                 .and_then(|msg| Command::parse(&msg))?;
-            if command.name() == "hello" {
-                return None;
-            }
+            let is_hello = command.name() == "hello";
             let passing = Passing {
                 link,
                 server,
                 command: &command,
             };
             let mut inner = self.inner.lock();
-            inner.exchanges += 1;
-            let rule = inner
-                .rules
-                .iter_mut()
-                .find(|rule| rule.left != Some(0) && (rule.when)(&passing))?;
+            inner.exchanges += u64::from(!is_hello);
+            let rule = inner.rules.iter_mut().find(|rule| {
+                let fits = !is_hello || rule.whose == Whose::All;
+                fits && rule.left != Some(0) && (rule.when)(&passing)
+            })?;
             if let Some(left) = &mut rule.left {
                 *left -= 1;
             }

@@ -17,6 +17,7 @@ mod hello;
 mod lease;
 mod link;
 mod monitor;
+mod occupancy;
 mod pin;
 mod pool;
 mod read_preference;

@@ -1,5 +1,7 @@
 //! Watches one server: hello over a link of its own, again whenever something changes
-//! (awaitable hello), when somebody suspects it, and at the heartbeat.
+//! (awaitable hello), when somebody suspects it, and at the heartbeat. How long a round trip takes is
+//! measured over a second link, since a hello that waits for changes doesn't tell
+//! ("Server Monitoring" specification).
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -21,21 +23,54 @@ pub(super) async fn watch(
     dialer: Arc<Dialer>,
     heartbeat: Duration,
 ) {
+    tokio::select! {
+        () = sessions(topology, &server, &dialer, heartbeat) => {}
+        () = round_trips(&server, &dialer, heartbeat) => {}
+    }
+}
+
+/// Measures round trips, for ever.
+async fn round_trips(server: &Arc<Server>, dialer: &Dialer, heartbeat: Duration) {
+    let mut link = None;
     loop {
-        let wait = match session(&topology, &server, &dialer, heartbeat).await {
+        if link.is_none() && server.state().hello.is_some() {
+            link = dialer.dial(server, usize::MAX, &[]).await.ok();
+        }
+        let Some((open, _)) = &mut link else {
+            sleep(RETRY).await;
+            continue;
+        };
+        let asked = Instant::now();
+        match ask(open, &plain(), heartbeat + PATIENCE).await {
+            Ok(_) => server.took(asked.elapsed().as_micros() as u64),
+            // What that says of the server, its monitor will find out by itself.
+            Err(_) => link = None,
+        }
+        sleep(heartbeat).await;
+    }
+}
+
+async fn sessions(
+    topology: Weak<Topology>,
+    server: &Arc<Server>,
+    dialer: &Dialer,
+    heartbeat: Duration,
+) {
+    loop {
+        let wait = match session(&topology, server, dialer, heartbeat).await {
             End::Removed => return,
             End::Failed(reason) => {
                 let Some(topology) = topology.upgrade() else {
                     return;
                 };
-                topology.failed(&server, reason);
+                topology.failed(server, reason);
                 RETRY
             }
             End::Silent(reason) => {
                 let Some(topology) = topology.upgrade() else {
                     return;
                 };
-                topology.silent(&server, reason);
+                topology.silent(server, reason);
                 RETRY
             }
             End::Suspected => Duration::ZERO,
@@ -77,8 +112,10 @@ async fn session(
         Err(failure) => return End::Failed(failure.to_string()),
     };
     let mut document = document;
-    // A dial takes a few round trips; the first plain hello below corrects the guess.
-    let mut rtt_us = (began.elapsed().as_micros() as u64 / 2).max(1);
+    if server.round_trip_us() == 0 {
+        // A guess, for the first requests: a dial takes a few round trips.
+        server.took(began.elapsed().as_micros() as u64 / 2);
+    }
     loop {
         let Some(hello) = Hello::read(document) else {
             return End::Failed("it answers hello with an error".to_owned());
@@ -88,7 +125,7 @@ async fn session(
             let Some(topology) = topology.upgrade() else {
                 return End::Removed;
             };
-            topology.answered(server, hello, rtt_us);
+            topology.answered(server, hello);
         }
         let question = match &version {
             Some(version) => awaitable(version, heartbeat),
@@ -101,7 +138,6 @@ async fn session(
                 plain()
             }
         };
-        let asked = Instant::now();
         tokio::select! {
             answer = ask(&mut link, &question, heartbeat + PATIENCE) => match answer {
                 Ok(answer) => document = answer,
@@ -111,16 +147,13 @@ async fn session(
             () = server.suspected.notified() => return End::Suspected,
             () = server.removed.notified() => return End::Removed,
         }
-        if version.is_none() {
-            rtt_us = asked.elapsed().as_micros() as u64;
-        }
     }
 }
 
 /// Another member has been elected, and this one, which called itself primary, doesn't say anything.
 async fn too_late(server: &Server) -> String {
     server.superseded().await;
-    let round_trip = Duration::from_micros(server.state().rtt_us);
+    let round_trip = Duration::from_micros(server.round_trip_us());
     sleep(SUPERSEDED.max(round_trip * 8)).await;
     "another member was elected, and this one doesn't answer".to_owned()
 }

@@ -170,13 +170,10 @@ mod tests {
                 host: "h".into(),
                 port: 1 + id as u16,
             },
+            1,
         );
         let hello = Hello::read(Bytes::from(hello.to_vec().unwrap())).map(Arc::new);
-        server.set_state(State {
-            hello,
-            error: None,
-            rtt_us: 100,
-        });
+        server.set_state(State { hello, error: None });
         server
     }
 

@@ -83,11 +83,14 @@ impl Topology {
         {
             fit.retain(|s| s.id != met.server);
         }
-        let nearest = fit.iter().map(|s| s.state().rtt_us).min()?;
+        let nearest = fit.iter().map(|s| s.round_trip_us()).min()?;
         let window = nearest.saturating_add(self.settings.local_threshold.as_micros() as u64);
-        fit.retain(|s| s.state().rtt_us <= window);
+        fit.retain(|s| s.round_trip_us() <= window);
+        // Of two, the one that has less to do: whoever has become slow gets less.
         let turn = self.rotation.fetch_add(1, Relaxed);
-        let chosen = fit.get(turn % fit.len().max(1)).cloned()?;
+        let two = [turn, turn.wrapping_add(1)].map(|n| fit.get(n % fit.len().max(1)));
+        let chosen = two.into_iter().flatten().min_by_key(|s| s.occupancy.busy());
+        let chosen = chosen.cloned()?;
         chosen.breaker.pass(now);
         Some(chosen)
     }

@@ -1,7 +1,7 @@
 //! One member of the deployment, as last seen.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 use super::address::Address;
 use super::breaker::Breaker;
 use super::hello::{Hello, Role};
+use super::occupancy::Occupancy;
 
 /// A server that the topology knows.
 #[derive(Debug)]
@@ -21,6 +22,10 @@ pub struct Server {
     state: ArcSwap<State>,
     generation: AtomicU64,
     incarnation: Mutex<Incarnation>,
+    /// Moving average, microseconds; 0 = it was never measured.
+    round_trip_us: AtomicU64,
+    /// What is under way there.
+    pub(super) occupancy: Occupancy,
     /// Whether requests should be sent to it at all.
     pub(super) breaker: Breaker,
     /// Another member was elected while this one called itself primary: it must answer soon.
@@ -50,18 +55,19 @@ pub struct State {
     pub hello: Option<Arc<Hello>>,
     /// Why there is none.
     pub error: Option<String>,
-    /// Moving average of the round trip, in microseconds.
-    pub rtt_us: u64,
 }
 
 impl Server {
-    pub(super) fn new(id: u32, address: Address) -> Arc<Server> {
+    /// `places`: requests that may be under way there while there are other servers.
+    pub(super) fn new(id: u32, address: Address, places: usize) -> Arc<Server> {
         Arc::new(Server {
             id,
             address,
             state: ArcSwap::default(),
             generation: AtomicU64::new(0),
             incarnation: Mutex::new(Incarnation::NeverSeen),
+            round_trip_us: AtomicU64::new(0),
+            occupancy: Occupancy::new(places),
             breaker: Breaker::default(),
             superseded: watch::Sender::new(false),
             was_primary: AtomicBool::new(false),
@@ -78,6 +84,21 @@ impl Server {
 
     pub(super) fn set_state(&self, state: State) {
         self.state.store(Arc::new(state));
+    }
+
+    /// The average round trip, microseconds; 0 = it was never measured.
+    pub fn round_trip_us(&self) -> u64 {
+        self.round_trip_us.load(Relaxed)
+    }
+
+    /// A hello took so long ("Server Selection": a moving average that weighs the last one by a fifth).
+    pub(super) fn took(&self, us: u64) {
+        let average = |before: u64| match before {
+            0 => Some(us.max(1)),
+            before => Some((before * 4 + us) / 5),
+        };
+        // The closure never refuses.
+        let _ = self.round_trip_us.fetch_update(Relaxed, Relaxed, average);
     }
 
     /// Counts up whenever all links to the server must be given up.
@@ -172,6 +193,7 @@ mod tests {
                 host: "h".into(),
                 port: 1,
             },
+            1,
         )
     }
 

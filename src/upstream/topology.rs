@@ -72,6 +72,8 @@ pub(super) struct Settings {
     pub failover_wait: Duration,
     /// Failures in a row that open a server's breaker; 0 = never.
     pub breaker_failures: u32,
+    /// Links that one of several servers may have in use.
+    pub links_of_one: usize,
 }
 
 struct Facts {
@@ -166,7 +168,6 @@ impl Topology {
             server.set_state(State {
                 hello: None,
                 error: Some(reason.to_owned()),
-                rtt_us: state.rtt_us,
             });
         }
         server.suspect();
@@ -186,11 +187,7 @@ impl Topology {
             })),
             Standing::Recovering => None,
         };
-        server.set_state(State {
-            hello,
-            error: None,
-            rtt_us: state.rtt_us,
-        });
+        server.set_state(State { hello, error: None });
         server.suspect();
     }
 
@@ -217,7 +214,7 @@ impl Topology {
                 address: s.address.to_string(),
                 role: state.hello.as_ref().map(|h| h.role),
                 error: state.error.clone(),
-                rtt_us: state.rtt_us,
+                rtt_us: s.round_trip_us(),
                 breaker: s.breaker.state(),
             }
         };
@@ -234,18 +231,12 @@ impl Topology {
     }
 
     /// A server has answered its monitor.
-    pub(super) fn answered(self: &Arc<Self>, server: &Arc<Server>, hello: Hello, rtt_us: u64) {
-        let before = server.state();
+    pub(super) fn answered(self: &Arc<Self>, server: &Arc<Server>, hello: Hello) {
         let hello = Arc::new(hello);
         let restarted = server.answered_as(hello.process_id.as_ref());
         if restarted {
             server.next_generation();
         }
-        let rtt_us = if before.rtt_us == 0 {
-            rtt_us
-        } else {
-            (before.rtt_us * 4 + rtt_us) / 5
-        };
         let mut hello = hello;
         let mut facts = self.facts.lock();
         if let Some(name) = &self.settings.set_name
@@ -297,7 +288,6 @@ impl Topology {
         server.set_state(State {
             hello: Some(hello),
             error: None,
-            rtt_us,
         });
         if restarted || new_term {
             // Nothing that an earlier process or term still had in hand can land any more.
@@ -327,7 +317,6 @@ impl Topology {
         server.set_state(State {
             hello: None,
             error: Some(reason),
-            rtt_us: before.rtt_us,
         });
         self.changed.send_modify(|n| *n += 1);
     }
@@ -347,7 +336,6 @@ impl Topology {
                 other.set_state(State {
                     hello: Some(hello),
                     error: None,
-                    rtt_us: state.rtt_us,
                 });
                 other.suspect();
             }
@@ -383,7 +371,7 @@ impl Topology {
     }
 
     fn add(self: &Arc<Self>, facts: &mut Facts, address: Address) {
-        let server = Server::new(facts.next_id, address);
+        let server = Server::new(facts.next_id, address, self.settings.links_of_one);
         facts.next_id += 1;
         let mut servers = self.servers.load().to_vec();
         servers.push(Arc::clone(&server));

@@ -20,6 +20,7 @@ mod failover;
 mod layers;
 mod linear;
 mod many_clients;
+mod members;
 mod memory;
 mod metrics;
 mod mongos;

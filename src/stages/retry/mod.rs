@@ -80,6 +80,7 @@ impl Retry {
     }
 
     async fn run(&self, request: &mut Request, next: Next<'_>) -> Outcome {
+        self.budget.earn();
         match self.takes_number(request) {
             true => self.run_numbered(request, next).await,
             false => {
@@ -104,12 +105,7 @@ impl Retry {
             let need = tries.need(&outcome);
             tries.failed = need != Need::Nothing;
             let pause = match need {
-                Need::Nothing => {
-                    if outcome.is_ok() {
-                        self.budget.earn();
-                    }
-                    return tries.conclude(outcome);
-                }
+                Need::Nothing => return tries.conclude(outcome),
                 Need::Again => Duration::ZERO,
                 Need::Later { base } => {
                     let base = base.unwrap_or(self.base_backoff);

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "a part may wait for its first user")]
 
 pub mod asker;
+pub mod in_process;
 pub mod kept;
 pub mod node;
 pub mod proxy;

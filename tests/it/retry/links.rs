@@ -3,29 +3,16 @@
 use std::time::{Duration, Instant};
 
 use bson::{Document, doc};
-use petiole::config::{Config, HostPort, UpstreamUri};
+use petiole::config::Config;
 use petiole::proxy::Proxy;
-use petiole::upstream::{Act, Faults, Rule};
+use petiole::upstream::{Act, Rule};
 
 use super::{Asker, is_ok};
-use crate::parts::shared;
-use crate::parts::wait;
+use crate::parts::in_process::{self, faults};
+use crate::parts::{shared, wait};
 
 async fn in_process(change: impl FnOnce(&mut Config)) -> Proxy {
-    let mut config = Config::default();
-    config.server.listen = HostPort::new("127.0.0.1", 0);
-    config.admin.listen = Some(HostPort::new("127.0.0.1", 0));
-    config.upstream.uri = UpstreamUri::new(shared::rs().await.seed_uri());
-    config.cache.enabled = false;
-    config.advice.enabled = false;
-    change(&mut config);
-    let proxy = Proxy::start(config).await.unwrap();
-    assert!(proxy.ready(wait::PATIENCE).await);
-    proxy
-}
-
-fn faults(proxy: &Proxy) -> &Faults {
-    proxy.shared().upstream.faults()
+    in_process::start(&shared::rs().await.seed_uri(), change).await
 }
 
 async fn client(proxy: &Proxy) -> Asker {

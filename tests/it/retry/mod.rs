@@ -50,6 +50,8 @@ impl Place {
             ("batch.enabled", "false"),
             ("advice.enabled", "false"),
             ("retry.base_backoff", "\"5ms\""),
+            // Most of what is asked here fails.
+            ("retry.budget_share", "1.0"),
         ];
         let proxy = Proxy::start(&server.seed_uri(), &settings);
         Place {
