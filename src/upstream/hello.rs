@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::address::Address;
 use crate::wire::build::DocBuf;
@@ -48,6 +49,8 @@ pub struct Hello {
     pub last_write_ms: Option<i64>,
     /// `maxWireVersion`.
     pub max_wire_version: i32,
+    /// When it came.
+    pub read_at: Instant,
 }
 
 impl Hello {
@@ -105,6 +108,7 @@ impl Hello {
                 .and_then(|d| d.value.first_chunk::<8>().map(|b| i64::from_le_bytes(*b))),
             max_wire_version: get("maxWireVersion").and_then(|e| e.as_i32()).unwrap_or(0),
             set_name,
+            read_at: Instant::now(),
             document: document.clone(),
         })
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::hello::{Hello, Role};
 use super::server::Server;
 use crate::wire::doc;
@@ -34,8 +36,8 @@ impl ReadPreference {
         }
     }
 
-    /// Reads `$readPreference`. What can't be understood goes to the primary, whose
-    /// own check then answers.
+    /// Reads `$readPreference`. What can't be understood, or is refused by a server, goes to the
+    /// primary, whose own check then answers.
     pub fn parse(document: &[u8]) -> ReadPreference {
         let mode = match doc::find(document, "mode").and_then(|m| m.as_str()) {
             Some("primaryPreferred") => Mode::PrimaryPreferred,
@@ -44,6 +46,12 @@ impl ReadPreference {
             Some("nearest") => Mode::Nearest,
             _ => return ReadPreference::primary(),
         };
+        let staleness = doc::find(document, "maxStalenessSeconds").and_then(|s| s.as_i64());
+        // (-1 and 0 mean: none is too much.)
+        let max_staleness_s = staleness.filter(|&s| s > 0);
+        if max_staleness_s.is_some_and(|s| s < LEAST_STALENESS_S) {
+            return ReadPreference::primary();
+        }
         let tags = doc::find(document, "tags").and_then(|t| t.as_array());
         let tag_sets = tags.into_iter().flat_map(doc::elements).flatten();
         ReadPreference {
@@ -51,10 +59,7 @@ impl ReadPreference {
             tag_sets: tag_sets
                 .filter_map(|t| t.as_document().map(<[u8]>::to_vec))
                 .collect(),
-            max_staleness_ms: doc::find(document, "maxStalenessSeconds")
-                .and_then(|s| s.as_i64())
-                .filter(|&s| s > 0)
-                .map(|s| s.saturating_mul(1000)),
+            max_staleness_ms: max_staleness_s.map(|s| s.saturating_mul(1000)),
         }
     }
 
@@ -105,22 +110,24 @@ impl ReadPreference {
         let Some(limit) = self.max_staleness_ms else {
             return secondaries;
         };
-        let newest = primary
-            .first()
-            .and_then(|(_, p)| p.last_write_ms)
-            .or_else(|| {
-                secondaries
-                    .iter()
-                    .filter_map(|(_, s)| s.last_write_ms)
-                    .max()
-            });
-        let Some(newest) = newest else {
+        // What a primary that was looked at at that moment had written last; without a primary, the
+        // newest that any secondary has.
+        let newest_of = |list: &[(Arc<Server>, Arc<Hello>)]| {
+            list.iter().filter_map(|(_, s)| s.last_write_ms).max()
+        };
+        let primary = primary.first().map(|(_, p)| p);
+        let Some(newest) = (match primary {
+            Some(primary) => primary.last_write_ms,
+            None => newest_of(&secondaries),
+        }) else {
             return secondaries;
         };
         let is_fresh = |hello: &Hello| {
-            hello
-                .last_write_ms
-                .is_some_and(|at| newest.saturating_sub(at) + heartbeat_ms <= limit)
+            let later = primary.map_or(0, |p| later_ms(hello.read_at, p.read_at));
+            hello.last_write_ms.is_some_and(|at| {
+                let behind = newest.saturating_add(later).saturating_sub(at);
+                behind.saturating_add(heartbeat_ms) <= limit
+            })
         };
         secondaries
             .into_iter()
@@ -148,6 +155,15 @@ impl ReadPreference {
         Vec::new()
     }
 }
+
+/// How much later `this` was than `that`; negative if it was earlier.
+fn later_ms(this: Instant, that: Instant) -> i64 {
+    let forward = this.saturating_duration_since(that).as_millis() as i64;
+    forward - that.saturating_duration_since(this).as_millis() as i64
+}
+
+/// "smallestMaxStalenessSeconds".
+const LEAST_STALENESS_S: i64 = 90;
 
 fn has_tags(tags: &[u8], wanted: &[u8]) -> bool {
     doc::elements(wanted)
@@ -236,5 +252,37 @@ mod tests {
             ),
             [1]
         );
+    }
+
+    #[test]
+    fn a_staleness_that_servers_refuse_goes_to_the_primary() {
+        let with = |seconds: i32| {
+            chosen(
+                doc! {"mode": "secondary", "maxStalenessSeconds": seconds},
+                &set(),
+            )
+        };
+        assert_eq!(with(89), [0]);
+        assert_eq!(with(-1), [1, 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn how_far_behind_a_member_is_counts_from_when_each_was_looked_at() {
+        let member = |id, role: &str, written_s: i64| {
+            let date = bson::DateTime::from_millis(written_s * 1000);
+            let mut hello = doc! {"setName": "r", "lastWrite": {"lastWriteDate": date}, "ok": 1};
+            hello.insert(role, true);
+            server(id, hello)
+        };
+        let primary = member(0, "isWritablePrimary", 1000);
+        tokio::time::advance(std::time::Duration::from_secs(30)).await;
+        let set = [
+            primary,
+            member(1, "secondary", 950),
+            member(2, "secondary", 949),
+        ];
+        // 50 and 51 s behind then, 30 s of writes since, and 10 s until the next look.
+        let preference = doc! {"mode": "secondary", "maxStalenessSeconds": 90};
+        assert_eq!(chosen(preference, &set), [1]);
     }
 }

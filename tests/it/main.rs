@@ -31,6 +31,7 @@ mod profile;
 mod raw;
 mod retry;
 mod rewriting;
+mod seeds;
 mod serve;
 mod sessions;
 mod shadow;

@@ -1,6 +1,7 @@
 //! A replica set of three, one of whose members is slow, or fits better than the others: counted at
 //! each of them is what came there. The set is these tests' own, since failpoints are a whole server's.
 
+mod preference;
 mod slow;
 
 use bson::{Document, doc};
@@ -49,24 +50,20 @@ impl Set {
         self.member(primary).await.ask(&insert).await;
     }
 
-    /// Commands of this name that a member has been sent so far.
-    async fn count(&self, index: usize, command: &str) -> i64 {
-        let status = doc! {"serverStatus": 1, "$db": "admin"};
-        let status = self.member(index).await.ask(&status).await.reply;
-        let metrics = status.get_document("metrics").unwrap();
-        let commands = metrics.get_document("commands").unwrap();
-        let command = commands.get_document(command).unwrap();
-        command.get_i64("total").unwrap()
-    }
-
-    /// Makes commands of clients take so much longer at one member.
-    async fn slow_down(&self, index: usize, commands: &[&str], millis: i32) {
-        let data = doc! {"failCommands": commands, "blockConnection": true, "blockTimeMS": millis};
+    /// Makes reads and updates (of one namespace) take so much longer at one member. Returns how many
+    /// have been slow there so far: the failpoint's own count, which has nothing of mongod's own work.
+    async fn slow_down(&self, index: usize, namespace: Option<&str>, millis: i32) -> i64 {
+        let mut data = doc! {
+            "failCommands": ["find", "update"], "blockConnection": true, "blockTimeMS": millis,
+        };
+        if let Some(namespace) = namespace {
+            data.insert("namespace", namespace);
+        }
         self.failpoint(index, doc! {"mode": "alwaysOn", "data": data})
-            .await;
+            .await
     }
 
-    /// Makes a member as quick as it was. How many commands have been slow so far is its own count.
+    /// Makes a member as quick as it was. Returns how many commands have been slow so far.
     async fn recover(&self, index: usize) -> i64 {
         self.failpoint(index, doc! {"mode": "off"}).await
     }
