@@ -48,6 +48,7 @@ fn suspected(leak: &Leak, bytes_per_min: Option<f64>) -> Value {
     json!({
         "kind": leak.kind,
         "since": time(leak.since),
+        "noticed": time(leak.noticed),
         "bytes_per_min": bytes_per_min,
     })
 }

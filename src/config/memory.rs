@@ -16,7 +16,7 @@ pub struct Memory {
     /// Longest time that a large message waits for others to go.
     #[serde(with = "value::duration")]
     pub max_wait: Duration,
-    /// What grows steadily over this time is called a suspected leak.
+    /// What grows steadily for this long is called a suspected leak within it.
     #[serde(with = "value::duration")]
     pub leak_window: Duration,
 }

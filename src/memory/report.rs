@@ -48,8 +48,10 @@ pub struct Object {
 pub struct Leak {
     /// The word for the kind that grows; `other` if no counted object does.
     pub kind: &'static str,
-    /// Since when, at least.
+    /// Where the stretch begins over which it has grown: about when it began, or later.
     pub since: SystemTime,
+    /// When that was noticed.
+    pub noticed: SystemTime,
 }
 
 impl Report {
@@ -87,6 +89,7 @@ impl Memory {
         let leak = |suspect: &Suspect| Leak {
             kind: name(suspect.kind),
             since: suspect.since,
+            noticed: suspect.noticed,
         };
         let trend = findings.trend.map(|per_second| per_second * 60.0);
         Report {

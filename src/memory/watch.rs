@@ -32,6 +32,7 @@ pub(super) struct Suspect {
     /// `None`: memory that no counted object accounts for.
     pub kind: Option<Kind>,
     pub since: SystemTime,
+    pub noticed: SystemTime,
 }
 
 impl Memory {
@@ -86,16 +87,19 @@ impl<L: Levers> Watch<L> {
             moment: now,
             kinds: Kind::ALL
                 .into_iter()
-                .map(|kind| (kind, Series::new(LEAST_OBJECTS, LEAST_PERCENT)))
+                .map(|kind| {
+                    let series = Series::new(memory.leak_window, LEAST_OBJECTS, LEAST_PERCENT);
+                    (kind, series)
+                })
                 .collect(),
-            other: Series::new(LEAST_BYTES, LEAST_PERCENT),
+            other: Series::new(memory.leak_window, LEAST_BYTES, LEAST_PERCENT),
             step: memory.leak_window / u32::try_from(POINTS).unwrap_or(1),
         }
     }
 
     async fn run(mut self) {
-        let mut ticks = interval(TICK.min(self.step));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = interval(self.pause());
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
             let Some(memory) = self.memory.upgrade() else {
@@ -103,6 +107,14 @@ impl<L: Levers> Watch<L> {
             };
             self.tick(&memory);
         }
+    }
+
+    /// Time between two samples: a whole number of them between two moments, so that none of those
+    /// has to wait for the sample after it.
+    fn pause(&self) -> Duration {
+        let samples = self.step.as_nanos().div_ceil(TICK.as_nanos()).max(1);
+        // (Rounded up: a nanosecond too early is a sample too late.)
+        self.step / u32::try_from(samples).unwrap_or(u32::MAX) + Duration::from_nanos(1)
     }
 
     fn tick(&mut self, memory: &Memory) {
@@ -119,7 +131,9 @@ impl<L: Levers> Watch<L> {
         findings.cache_limit = Some(self.governor.cache());
         drop(findings);
         if now - self.moment >= self.step {
-            self.moment = now;
+            let due = self.moment + self.step;
+            // The next one is on time even if this one wasn't, unless it was too late altogether.
+            self.moment = if now < due + self.step { due } else { now };
             self.look_back(memory, rss, &parts);
         }
     }
@@ -202,8 +216,12 @@ impl<L: Levers> Watch<L> {
                 Verdict::Same => {}
                 Verdict::Suspected(found) => {
                     let since = Duration::from_secs_f64((at - found.since).max(0.0));
-                    let since = SystemTime::now() - since;
-                    findings.suspects.push(Suspect { kind, since });
+                    let noticed = SystemTime::now();
+                    findings.suspects.push(Suspect {
+                        kind,
+                        since: noticed - since,
+                        noticed,
+                    });
                     accuse(memory, kind, &found, at);
                 }
                 Verdict::Cleared => {

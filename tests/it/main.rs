@@ -6,7 +6,6 @@ mod auth;
 mod batch;
 mod bench;
 mod broken_frames;
-mod cache_memory;
 mod cli;
 mod coherence;
 mod console;

@@ -61,6 +61,25 @@ async fn a_leak_of_each_kind_is_named_within_its_window() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn windows_of_any_length_are_kept_to() {
+    for seconds in [5, 7, 16, 61, 600] {
+        let config = config::Memory {
+            leak_window: Duration::from_secs(seconds),
+            ..config::Memory::default()
+        };
+        let memory = Memory::new(&config);
+        memory.watch(1 << 20, Full::default());
+        let (began, mut leaked) = (Instant::now(), Vec::new());
+        while leaks(&memory).is_empty() {
+            assert!(began.elapsed() <= config.leak_window, "of {seconds} s");
+            leaked.push(memory.live(Kind::Cursors));
+            tokio::time::sleep(config.leak_window / 200).await;
+        }
+        assert_eq!(leaks(&memory), ["cursors"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_burst_that_ends_and_a_load_that_stays_are_no_leaks() {
     let (memory, mut watch) = watched();
     let mut clients: Vec<Live> = Vec::new();

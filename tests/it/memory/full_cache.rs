@@ -1,38 +1,19 @@
 //! The memory that the process has is what the cache says it holds (DESIGN §4 rule 12).
 
-use bson::{Document, doc};
-
+use super::documents::{self, DOCUMENTS, find, size};
 use crate::parts::asker::Asker;
 use crate::parts::proxy::Proxy;
 use crate::parts::shared;
 
-/// Documents from 100 B to 100 KB, as many of each magnitude.
-const DOCUMENTS: i32 = 1500;
 const READERS: i32 = 4;
 /// The cache's size, and what must have been read for it to be full.
 const CACHE: u64 = 256 << 20;
-
-fn size(id: i32) -> usize {
-    (100.0 * 1000_f64.powf(f64::from(id * 7 % DOCUMENTS) / f64::from(DOCUMENTS))) as usize
-}
-
-/// One document, in as many wordings as are wanted: each is an entry of its own.
-fn find(db: &str, id: i32, wording: i32) -> Document {
-    doc! {"find": "c", "filter": {"_id": id, "w": {"$ne": wording}}, "$db": db}
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_cache_takes_the_memory_that_it_says() {
     let rs = shared::rs().await;
     let db = shared::database("memory");
-    let mut direct = Asker::connect(&rs.addresses()[0]).await;
-    for chunk in (0..DOCUMENTS).collect::<Vec<_>>().chunks(100) {
-        let document = |id: &i32| doc! {"_id": id, "filler": "x".repeat(size(*id))};
-        let documents: Vec<Document> = chunk.iter().map(document).collect();
-        direct
-            .ask(&doc! {"insert": "c", "documents": documents, "$db": &db})
-            .await;
-    }
+    documents::write(&db).await;
     let settings = [
         ("cache.external_writes", "\"none\""),
         ("cache.max_size", "\"256MiB\""),
