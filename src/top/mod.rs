@@ -21,6 +21,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::model::Model;
 use self::source::{News, Source};
@@ -93,10 +94,11 @@ fn plain(picture: &Buffer) -> String {
 
 fn live(source: Source) -> anyhow::Result<()> {
     let mut model = Model::new(source.address());
+    let ending = ending()?;
     let news = follow(source);
     // Puts the terminal back also when something panics.
     let mut terminal = ratatui::try_init()?;
-    let ended = turn(&mut terminal, &mut model, &news);
+    let ended = turn(&mut terminal, &mut model, &news, &ending);
     ratatui::restore();
     ended
 }
@@ -105,10 +107,11 @@ fn turn(
     terminal: &mut ratatui::DefaultTerminal,
     model: &mut Model,
     news: &Receiver<News>,
+    ending: &Receiver<()>,
 ) -> anyhow::Result<()> {
     let mut view = View::default();
     let mut drawn: Option<Instant> = None;
-    loop {
+    while ending.try_recv().is_err() {
         let mut changed = drawn.is_none_or(|at| at.elapsed() >= Duration::from_secs(1));
         for piece in news.try_iter() {
             model.learn(piece);
@@ -124,10 +127,39 @@ fn turn(
                 && key.kind != KeyEventKind::Release
                 && press(&mut view, model, key) == Then::Quit
             {
-                return Ok(());
+                break;
             }
         }
     }
+    Ok(())
+}
+
+/// Tells when this process should end, so that the terminal can be put back first.
+fn ending() -> std::io::Result<Receiver<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (mut hangup, mut interrupt, mut terminate) = {
+        let _entered = runtime.enter();
+        (
+            signal(SignalKind::hangup())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        )
+    };
+    let (tell, ending) = channel();
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = hangup.recv() => {}
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        // (Nobody listens when a key was quicker.)
+        let _ = tell.send(());
+    });
+    Ok(ending)
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -130,6 +130,40 @@ async fn the_console_is_read_only_and_says_what_it_cannot_answer() {
             "{message}"
         );
     }
+    let shop = client.database(&shared::database("console"));
+    let things = shop.collection::<Document>("things");
+    things.insert_one(doc! {"_id": 1}).await.unwrap();
+    let into = |stage: Document| doc! {"aggregate": "things", "pipeline": [stage], "cursor": {}};
+    let things = format!("{}.things", shop.name());
+    let admin = client.database("admin");
+    for (database, command) in [
+        (&shop, into(doc! {"$out": {"db": "petiole", "coll": "x"}})),
+        (
+            &shop,
+            into(doc! {"$merge": {"into": {"db": "petiole", "coll": "x"}}}),
+        ),
+        (
+            &shop,
+            doc! {"mapReduce": "things", "map": "function() {}", "reduce": "function() {}",
+            "out": {"replace": "x", "db": "petiole"}},
+        ),
+        (&admin, doc! {"renameCollection": things, "to": "petiole.x"}),
+        (
+            &admin,
+            doc! {"applyOps": [{"op": "c", "ns": "petiole.$cmd", "o": {"create": "x"}}]},
+        ),
+        (
+            &admin,
+            doc! {"bulkWrite": 1, "ops": [{"insert": 0, "document": {}}], "nsInfo": [{"ns": "petiole.x"}]},
+        ),
+    ] {
+        let error = database.run_command(command.clone()).await.unwrap_err();
+        let (code, message) = refusal(&error);
+        assert!(
+            code == 115 && message.contains("console"),
+            "{command}: {message}"
+        );
+    }
     for command in [
         doc! {"find": "status", "filter": {"$where": "true"}},
         doc! {"find": "status", "collation": {"locale": "de"}},

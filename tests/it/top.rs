@@ -1,7 +1,7 @@
-//! `petiole top --once`, as a pipe sees it.
+//! `petiole top`: as a pipe sees it, and on a terminal.
 
 use std::io::{Read, Write};
-use std::process::{Command, Output, Stdio};
+use std::process::{ChildStdin, Command, Output, Stdio};
 
 use bson::{Document, doc};
 use mongodb::Client;
@@ -68,17 +68,21 @@ async fn a_token_is_asked_for_and_taken() {
     assert!(let_in.status.success(), "{}", text(&let_in.stderr));
 }
 
-/// In a terminal of its own (by `script`, of util-linux).
-#[tokio::test(flavor = "multi_thread")]
-async fn a_terminal_is_drawn_on_and_given_back() {
-    let proxy = Proxy::start(&shared::rs().await.seed_uri(), &[]);
+/// What a terminal of its own (by `script`, of util-linux) shows of `petiole top`, which is ended by
+/// `end` once it has drawn: that has the terminal's keys, and the process's id.
+fn on_a_terminal(proxy: &Proxy, end: impl FnOnce(&mut ChildStdin, &str)) -> String {
     let program = env!("CARGO_BIN_EXE_petiole");
     let run = format!(
-        "stty cols 80 rows 24; '{program}' top --admin {}; echo ended $?",
+        "stty cols 80 rows 24; before=$(stty -g); '{program}' top --admin {} & echo \"pid $!.\"; fg >/dev/null; \
+         echo ended $?; test \"$before\" = \"$(stty -g)\" && echo as before",
         proxy.admin()
     );
     let mut script = Command::new("script")
-        .args(["-qec", &run, "/dev/null"])
+        .args([
+            "-qec",
+            &format!("bash -mc '{}'", run.replace('\'', "'\\''")),
+            "/dev/null",
+        ])
         .env("TERM", "xterm")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -88,22 +92,56 @@ async fn a_terminal_is_drawn_on_and_given_back() {
     let mut screen = script.stdout.take().expect("a pipe");
     let mut shown = Vec::new();
     let mut part = [0; 4096];
-    let mut pressed = false;
+    let mut end = Some(end);
     while let Ok(n @ 1..) = screen.read(&mut part) {
         shown.extend_from_slice(&part[..n]);
-        if !pressed && text(&shown).contains("live") {
-            keys.write_all(b"2q").expect("keys are taken");
-            pressed = true;
+        let so_far = text(&shown);
+        if so_far.contains("live")
+            && let Some(end) = end.take()
+        {
+            let pid = so_far
+                .split("pid ")
+                .nth(1)
+                .and_then(|s| s.split('.').next());
+            end(&mut keys, pid.expect("it is told"));
         }
     }
     script.wait().expect("it ends");
-    let shown = text(&shown);
+    text(&shown)
+}
+
+fn is_given_back(shown: &str) {
     assert!(shown.contains("ended 0"), "{shown}");
     let (enter, leave) = (shown.find("\u{1b}[?1049h"), shown.find("\u{1b}[?1049l"));
     assert!(
         enter.is_some() && leave > enter,
         "the screen before comes back: {shown:?}"
     );
+    assert!(shown.contains("as before"), "so do its settings: {shown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_is_drawn_on_and_given_back() {
+    let proxy = Proxy::start(&shared::rs().await.seed_uri(), &[]);
+    let shown = on_a_terminal(&proxy, |keys, _| {
+        keys.write_all(b"2q").expect("keys are taken");
+    });
+    is_given_back(&shown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_is_given_back_when_the_process_is_told_to_end() {
+    let proxy = Proxy::start(&shared::rs().await.seed_uri(), &[]);
+    for signal in ["TERM", "HUP", "INT"] {
+        let shown = on_a_terminal(&proxy, |_, pid| {
+            let sent = Command::new("kill")
+                .arg(format!("-{signal}"))
+                .arg(pid)
+                .status();
+            assert!(sent.expect("kill runs").success());
+        });
+        is_given_back(&shown);
+    }
 }
 
 #[test]

@@ -2,18 +2,21 @@
 //!
 //! Six read-only collections, made anew for every question. A client that `admin.console` doesn't
 //! allow gets an error and never data. Commands that aren't about data (`ping`, `buildInfo`, …) go
-//! on to the server, as a shell needs them; whatever else names this database is refused here, so
-//! that nothing meant for the console ever reaches a real database.
+//! on to the server, as a shell needs them; whatever else names this database is refused here, also
+//! as the target of a command on another database, so that nothing meant for the console ever
+//! reaches a real database.
 //!
 //! - `collections.rs`: what is in each collection.
 //! - `query.rs`, `order.rs`, `project.rs`: find and the simplest pipelines.
 //! - `cursors.rs`: results of several batches.
+//! - `reach.rs`: commands on other databases that would write into this one.
 
 mod collections;
 mod cursors;
 mod order;
 mod project;
 mod query;
+mod reach;
 
 use std::sync::Arc;
 
@@ -52,7 +55,10 @@ pub fn console(allowed: &config::Console) -> Option<Arc<dyn Console>> {
 impl Console for VirtualDatabase {
     fn answer(&self, shared: &Shared, request: &Request) -> Option<Vec<u8>> {
         let command = &request.command;
-        if command.db() != DATABASE || goes_on(command) {
+        if command.db() != DATABASE {
+            return reach::reaches(command, &request.msg).then(|| refused(command.name()));
+        }
+        if goes_on(command) {
             return None;
         }
         let answer = match self.allows(&request.principal) {
@@ -154,14 +160,7 @@ impl VirtualDatabase {
                 "count": size(of(command).rows(shared).len()), "size": 0, "storageSize": 0,
                 "nindexes": 1, "totalIndexSize": 0, "capped": false,
             }),
-            (_, name) => Err(Refused::new(
-                // (Drivers take IllegalOperation for a word on retryable writes.)
-                codes::COMMAND_NOT_SUPPORTED,
-                format_args!(
-                    "{name} isn't possible on the database petiole: it is the proxy's own console and can only be \
-                     read (find, count, distinct). With admin.console = [] the name is the server's again"
-                ),
-            )),
+            (_, name) => Err(read_only(name)),
         }
     }
 
@@ -173,6 +172,21 @@ impl VirtualDatabase {
             .cursors
             .first(request, &namespace(collection), rows, query.batch()))
     }
+}
+
+fn read_only(command: &str) -> Refused {
+    Refused::new(
+        // (Drivers take IllegalOperation for a word on retryable writes.)
+        codes::COMMAND_NOT_SUPPORTED,
+        format_args!(
+            "{command} isn't possible on the database petiole: it is the proxy's own console and can only be \
+             read (find, count, distinct). With admin.console = [] the name is the server's again"
+        ),
+    )
+}
+
+fn refused(command: &str) -> Vec<u8> {
+    ErrorReply::from(read_only(command)).document().to_vec()
 }
 
 /// The collection that a command names; one that there isn't is empty, as on any server.
