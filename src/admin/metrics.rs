@@ -322,7 +322,7 @@ fn batch(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fm
         help,
         stats.upstream_commands(),
     )?;
-    let help = "Batches sent once more.";
+    let help = "Batches sent once more to learn what each of their writes did.";
     counter(out, "batch_resent", help, stats.batches_resent())?;
     let help = "Commands for single writes of a batch that could not be answered as a whole.";
     counter(out, "batch_one_by_one", help, stats.sent_one_by_one())?;

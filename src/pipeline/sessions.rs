@@ -1,4 +1,4 @@
-//! Sessions of the proxy's own, under which writes are retryable.
+//! Sessions of the proxy's own, under which writes and batches of writes are retryable.
 //!
 //! A session carries one write at a time, each with the next `txnNumber`. A session whose last
 //! write has an unknown outcome isn't used again: its number must stay the newest one, so that the
@@ -8,6 +8,8 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
+use crate::wire::build::DocBuf;
+
 /// A session and the number of the write at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnSession {
@@ -15,6 +17,21 @@ pub struct OwnSession {
     pub id: [u8; 16],
     /// `txnNumber`.
     pub number: i64,
+}
+
+impl OwnSession {
+    /// Appends `lsid` and `txnNumber`.
+    pub fn append(&self, body: &mut DocBuf) {
+        self.append_id(body);
+        body.append_i64("txnNumber", self.number);
+    }
+
+    /// Appends `lsid` only.
+    pub fn append_id(&self, body: &mut DocBuf) {
+        body.append_doc_with("lsid", |lsid| {
+            lsid.append_binary("id", 4, &self.id);
+        });
+    }
 }
 
 /// Sessions that are free, by principal: a server keeps those of two users apart.

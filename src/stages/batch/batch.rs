@@ -2,12 +2,13 @@
 //!
 //! On a replica set a batch is a retryable write of the proxy's own. So whatever happens to it, it
 //! can be sent again, whole or client by client, and the server runs those statements only that it
-//! hasn't run. That makes the outcome exact when a link dies, when the batch as a whole is refused
+//! hasn't run. (When a link dies, or the server says so, the retry stage below does that, as with
+//! any other write.) That makes the outcome exact when a link dies, when the batch as a whole is refused
 //! for what one client sent, when one client's document is blocked by somebody's transaction, and
 //! when totals don't tell what each update did (`tally`).
 //! On a standalone, a lost batch is lost as each write would have been.
 //!
-//! Sending again is in [`Batch::send`] and nowhere else.
+//! What is sent again here is what has been answered: to learn more than the answer tells.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +19,12 @@ use super::Shared;
 use super::journal::{Doubt, State};
 use super::merge::{self, Form};
 use super::queue::{Member, Told};
-use super::sessions::Session;
 use super::settle::Settling;
 use super::split::{self, Share};
 use super::tally::{self, Did};
 use crate::command::{ReplyView, labels};
 use crate::config::WriteKind;
-use crate::pipeline::{Failure, Fault, OwnedNext};
+use crate::pipeline::{Failure, OwnSession, OwnedNext};
 use crate::wire::doc;
 
 /// Several clients' writes in one command.
@@ -34,7 +34,7 @@ pub(super) struct Batch<'a> {
     form: Form,
     kind: WriteKind,
     principal: u64,
-    session: Option<Session>,
+    session: Option<OwnSession>,
     members: Vec<(Member, Share)>,
 }
 
@@ -55,7 +55,7 @@ impl<'a> Batch<'a> {
         shared: &'a Arc<Shared>,
         next: &'a OwnedNext,
         form: Form,
-        session: Option<Session>,
+        session: Option<OwnSession>,
         members: Vec<Member>,
     ) -> Batch<'a> {
         let first = members.first();
@@ -103,25 +103,15 @@ impl<'a> Batch<'a> {
 
     async fn send(&mut self) -> Sent {
         let mut limit = self.session.map(|_| millis(self.shared.max_wait));
-        let (mut was_sent, mut was_retried) = (false, false);
+        let mut was_sent = false;
         loop {
             let members = self.members.iter().map(|(member, _)| member);
             let Some(mut request) = merge::merged(members, self.form, self.session.as_ref(), limit)
             else {
                 return Sent::Refused;
             };
-            let may_retry = self.session.is_some() && !was_retried;
             let body = match self.next.borrow().run(&mut request).await {
                 Ok(reply) => Bytes::copy_from_slice(reply.body()),
-                Err(failure) if limit.is_some() && never_left_in_time(&failure) => {
-                    limit = None;
-                    continue;
-                }
-                Err(failure) if failure.sent && may_retry => {
-                    (was_sent, was_retried) = (true, true);
-                    self.shared.stats.resent();
-                    continue;
-                }
                 Err(mut failure) => {
                     failure.sent |= was_sent;
                     return Sent::Unanswered(failure);
@@ -130,10 +120,7 @@ impl<'a> Batch<'a> {
             was_sent = true;
             let view = ReplyView::read(&body);
             let is_labelled = self.session.is_some() && view.has_label(labels::RETRYABLE_WRITE);
-            if is_labelled && may_retry {
-                was_retried = true;
-                self.shared.stats.resent();
-            } else if is_labelled && !view.ok {
+            if is_labelled && !view.ok {
                 return Sent::Answered(body, Vec::new());
             } else if view.ok && limit.is_some() && split::has_write_concern_timeout(&body) {
                 // It is all executed; only our own limit ended the wait for its replication.
@@ -373,17 +360,12 @@ pub(super) fn must_stay_askable(reply: &ReplyView<'_>) -> bool {
     reply.has_label(labels::RETRYABLE_WRITE) || !reply.ok && reply.code.is_some_and(interrupted)
 }
 
-pub(super) fn in_doubt(session: Session, share: &Share) -> State {
+pub(super) fn in_doubt(session: OwnSession, share: &Share) -> State {
     State::Doubt(Doubt {
         session,
         first: share.first,
         count: share.count,
     })
-}
-
-/// There was no link or no primary within a limit of our own, which the clients never set.
-pub(super) fn never_left_in_time(failure: &Failure) -> bool {
-    !failure.sent && matches!(failure.fault, Fault::MaxTimeExpired)
 }
 
 pub(super) fn millis(time: Duration) -> u64 {

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 
 use super::key::WriteId;
 use super::queue::Ticket;
-use super::sessions::Session;
+use crate::pipeline::OwnSession;
 
 /// The newest write of each session.
 pub(super) struct Journal {
@@ -59,7 +59,7 @@ pub(super) enum State {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Doubt {
     /// The batch.
-    pub session: Session,
+    pub session: OwnSession,
     /// Its first statement there.
     pub first: usize,
     /// How many statements.

@@ -1,12 +1,13 @@
 //! The commands that are sent for a batch.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::key::{self, Write};
 use super::queue::Member;
-use super::sessions::Session;
 use super::statement;
-use crate::pipeline::Request;
+use crate::pipeline::{OwnSession, Principal, Request};
 use crate::wire::build::{self, DocBuf};
 use crate::wire::doc;
 use crate::wire::frame::Frame;
@@ -22,11 +23,12 @@ pub(super) enum Form {
 }
 
 /// Several clients' writes as one. `session`: what makes sending it again exact. `limit`: its
-/// `maxTimeMS`. `None` never happens: the first member's parts have been parsed before.
+/// `maxTimeMS`, for the server only: it bounds how long a blocked document holds up the others, not
+/// how long all wait for a link or a primary. `None` never happens: the first member's parts have been parsed before.
 pub(super) fn merged<'a>(
     members: impl Iterator<Item = &'a Member> + Clone,
     form: Form,
-    session: Option<&Session>,
+    session: Option<&OwnSession>,
     limit: Option<u64>,
 ) -> Option<Request> {
     let first = members.clone().next()?;
@@ -98,7 +100,7 @@ pub(super) fn more_results(
     like: &Member,
     cursor: i64,
     collection: &str,
-    session: Option<&Session>,
+    session: Option<&OwnSession>,
 ) -> Option<Request> {
     let mut body = DocBuf::with_capacity(256);
     body.append_i64("getMore", cursor);
@@ -123,7 +125,7 @@ fn append_ids(body: &mut DocBuf, first: usize, count: usize) {
 pub(super) fn statement(
     original: &Request,
     write: &Write,
-    session: &Session,
+    session: &OwnSession,
     first: usize,
     limit: Option<u64>,
 ) -> Option<Request> {
@@ -147,16 +149,21 @@ pub(super) fn statement(
         .collect();
     let flags = original.msg.flags & !CHECKSUM_PRESENT;
     let bytes = build::op_msg_with_sequences(1, 0, flags, &body.finish(), &sequences);
-    let frame = Frame { bytes };
-    let msg = OpMsg::parse(&frame).ok()?;
     Some(Request {
         listeners: original.listeners.clone(),
-        ..Request::new(frame, msg, original.principal.clone())
+        ..limited_by_server(bytes, &original.principal)?
     })
 }
 
 fn request(like: &Member, bytes: Bytes) -> Option<Request> {
+    limited_by_server(bytes, &like.principal)
+}
+
+/// A request without a deadline of its own: no client has set one.
+fn limited_by_server(bytes: Bytes, principal: &Arc<Principal>) -> Option<Request> {
     let frame = Frame { bytes };
     let msg = OpMsg::parse(&frame).ok()?;
-    Some(Request::new(frame, msg, like.principal.clone()))
+    let mut request = Request::new(frame, msg, Arc::clone(principal));
+    request.command.max_time_ms = None;
+    Some(request)
 }

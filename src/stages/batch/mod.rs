@@ -35,7 +35,6 @@ mod journal;
 mod key;
 mod merge;
 mod queue;
-mod sessions;
 mod settle;
 mod split;
 mod statement;
@@ -54,12 +53,13 @@ use self::facts::Facts;
 use self::journal::{Doubt, Found, Journal, State};
 use self::key::{Wanted, Write, WriteId};
 use self::queue::{Entered, Groups, Member, Ticket, Told};
-use self::sessions::Sessions;
 pub use self::stats::{Alone, BatchStats, Quantiles};
 use crate::command::{ErrorReply, Kind, ReplyView, labels};
 use crate::config::{self, WriteKind};
 use crate::memory;
-use crate::pipeline::{BoxFuture, Decision, Failure, Fences, Next, Outcome, Reply, Request, Stage};
+use crate::pipeline::{
+    BoxFuture, Decision, Failure, Fences, Next, Outcome, OwnSessions, Reply, Request, Stage,
+};
 
 /// The write-batching stage.
 pub struct Batch {
@@ -70,7 +70,7 @@ pub struct Batch {
 struct Shared {
     groups: Groups,
     journal: Journal,
-    sessions: Sessions,
+    sessions: OwnSessions,
     facts: Arc<Facts>,
     fences: Arc<Fences>,
     stats: BatchStats,
@@ -89,7 +89,7 @@ impl Batch {
         let shared = Shared {
             groups: Groups::default(),
             journal: Journal::new(config.journal),
-            sessions: Sessions::default(),
+            sessions: OwnSessions::default(),
             facts: Arc::default(),
             fences,
             stats: BatchStats::default(),

@@ -7,14 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Shared;
-use super::batch::{in_doubt, millis, must_stay_askable, never_left_in_time};
+use super::batch::{in_doubt, millis, must_stay_askable};
 use super::journal::State;
 use super::merge;
 use super::queue::{Member, Told};
-use super::sessions::Session;
 use super::split::{self, Share};
 use crate::command::ReplyView;
-use crate::pipeline::OwnedNext;
+use crate::pipeline::{OwnSession, OwnedNext};
 
 /// A batch that as a whole can't be answered, in a task beside the queue. Each write gets a slice
 /// of time as long as others wait, so that one whose document is blocked doesn't hold up the rest:
@@ -23,7 +22,7 @@ pub(super) struct Settling {
     pub shared: Arc<Shared>,
     pub next: OwnedNext,
     pub principal: u64,
-    pub session: Session,
+    pub session: OwnSession,
     /// Whether the session is free once all of these are settled.
     pub may_reuse: bool,
     pub waiting: VecDeque<(Member, Share)>,
@@ -46,11 +45,6 @@ impl Settling {
             self.shared.stats.one_by_one();
             let body = match self.next.borrow().run(&mut request).await {
                 Ok(reply) => Bytes::copy_from_slice(reply.body()),
-                Err(failure) if limit.is_some() && never_left_in_time(&failure) => {
-                    takes_its_time = true;
-                    self.waiting.push_front((member, share));
-                    continue;
-                }
                 Err(mut failure) => {
                     // Sent or not, it may have been executed with the batch.
                     failure.sent = true;

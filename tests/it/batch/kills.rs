@@ -252,9 +252,8 @@ async fn trouble(command: &str, work: Work) {
     let lives = lives(tasks).await;
     check(&deployment, &lives, work).await;
     batched(&proxy);
-    // (Once is the retry stage's part.)
-    let resent = proxy.count("/batch/batches_resent");
-    assert!(resent > 0, "{}", proxy.status());
+    let retried = proxy.count("/retry/write_retries");
+    assert!(retried > 0, "{}", proxy.status());
 }
 
 #[tokio::test(flavor = "multi_thread")]

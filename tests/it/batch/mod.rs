@@ -5,6 +5,7 @@ mod changes;
 mod crowd;
 mod kills;
 mod replies;
+mod tries;
 
 use bson::spec::BinarySubtype;
 use bson::{Binary, Document};

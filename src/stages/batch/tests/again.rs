@@ -1,0 +1,31 @@
+//! What the retry stage does for batches, as far as these tests need it.
+
+use crate::command::{ReplyView, labels};
+use crate::pipeline::{BoxFuture, Next, Outcome, Request, Stage};
+
+/// Sends a write that has a number once more when it was lost, or when the server says so.
+pub(super) struct Again;
+
+impl Stage for Again {
+    fn name(&self) -> &'static str {
+        "again"
+    }
+
+    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let outcome = next.run(request).await;
+            let asks_for_it = match &outcome {
+                Ok(reply) => ReplyView::read(reply.body()).has_label(labels::RETRYABLE_WRITE),
+                Err(failure) => failure.sent,
+            };
+            if request.command.txn_number.is_none() || !asks_for_it {
+                return outcome;
+            }
+            match next.run(request).await {
+                // That says less than the first did.
+                Err(failure) if !failure.sent => outcome,
+                second => second,
+            }
+        })
+    }
+}
