@@ -96,7 +96,10 @@ pub async fn ask(client: &mut RawClient, db: &str, commands: &[Document]) -> Vec
     client.send_bytes(&bytes).await.unwrap();
     let mut replies = Vec::with_capacity(commands.len());
     for n in 0..commands.len() {
-        let reply = client.receive().await.unwrap();
+        let reply = client
+            .receive()
+            .await
+            .unwrap_or_else(|error| panic!("{error}, reply {n} to {commands:#?}"));
         assert_eq!(ids.get(&reply.response_to), Some(&n));
         replies.push(reply.document().unwrap());
     }

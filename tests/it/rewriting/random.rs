@@ -170,7 +170,8 @@ impl Commands {
             let accumulator = match self.random.below(12) {
                 0 => doc! {"$push": "$a"},
                 1 => doc! {"$max": {"$divide": [1, "$b"]}},
-                2 => doc! {"$mergeObjects": "$a"},
+                // (Not `$mergeObjects`: rarely, 6.0.5 aborts in its builtinMergeObjects.)
+                2 => doc! {"$push": {"$toInt": "$a"}},
                 3 => doc! {"$count": {}},
                 4 => doc! {"$sum": self.random.pick(&[1, 2])},
                 _ => {
