@@ -142,7 +142,11 @@ fn with_config(
 
 /// Runs the proxy until it is told to stop.
 fn serve(config: Config, embedded: bool) -> anyhow::Result<()> {
-    logs::init(config.log.format, &config.log.level)?;
+    logs::init(
+        config.log.format,
+        &config.log.level,
+        &config.profile.slow_file,
+    )?;
     Ok(proxy::run(config, embedded)?)
 }
 

@@ -21,6 +21,8 @@ pub struct Profile {
     pub slow_per_second: u32,
     /// Whether the slow log shows the values of commands.
     pub slow_values: bool,
+    /// A file that gets slow requests, one JSON object per line; `""` = only the log does.
+    pub slow_file: String,
 }
 
 impl Default for Profile {
@@ -31,6 +33,7 @@ impl Default for Profile {
             slow_threshold: Duration::from_millis(100),
             slow_per_second: 10,
             slow_values: false,
+            slow_file: String::new(),
         }
     }
 }

@@ -1,11 +1,15 @@
-//! Structured logs on standard error; standard output is left to the ready line and to answers.
+//! Structured logs on standard error; standard output is left to the ready line and to answers. Slow
+//! requests also go to a file of their own, if one is named.
 //!
 //! Invariant: no document content and no secret is logged by default.
 
+use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, stderr};
+use std::path::Path;
 
-use tracing::Subscriber;
+use tracing::{Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -19,17 +23,27 @@ pub enum LogError {
     /// The level isn't a filter.
     #[error("log.level is not a filter: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The file of slow requests can't be written.
+    #[error("profile.slow_file = {path:?} can't be opened for appending: {source}")]
+    SlowFile {
+        /// What the configuration names.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The process logs already.
     #[error("logging was already started")]
     Started,
 }
 
 /// Starts logging for the whole process, once. `level` holds filter directives: `info`, or
-/// `info,petiole::advice=debug`.
-pub fn init(format: LogFormat, level: &str) -> Result<(), LogError> {
+/// `info,petiole::advice=debug`. `slow_file` gets slow requests, whatever the level; `""` = there is none.
+pub fn init(format: LogFormat, level: &str, slow_file: &str) -> Result<(), LogError> {
+    let slow = (!slow_file.is_empty()).then(|| slow_layer(slow_file));
     let colour = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::registry()
         .with(layer(format, level, colour, stderr)?)
+        .with(slow.transpose()?)
         .try_init()
         .map_err(|_| LogError::Started)
 }
@@ -52,6 +66,29 @@ where
     };
     Ok(layer.with_filter(filter))
 }
+
+/// Slow requests, a JSON object per line, at the end of a file.
+///
+/// It is written by the thread that answers the request: `profile.slow_per_second` bounds how often.
+fn slow_layer<S>(path: &str) -> Result<impl Layer<S> + use<S>, LogError>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let file = append(path.as_ref()).map_err(|source| LogError::SlowFile {
+        path: path.to_owned(),
+        source,
+    })?;
+    let layer = fmt::layer().json().flatten_event(true);
+    let layer = layer.with_writer(std::sync::Mutex::new(file));
+    Ok(layer.with_filter(Targets::new().with_target(SLOW, Level::INFO)))
+}
+
+fn append(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// The target of slow requests.
+const SLOW: &str = "petiole::slow";
 
 #[cfg(test)]
 mod tests {
@@ -116,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_level_that_is_no_filter_is_an_error() {
-        let result = init(LogFormat::Text, "petiole=loud");
+        let result = init(LogFormat::Text, "petiole=loud", "");
         assert!(matches!(result, Err(LogError::Filter(_))));
     }
 }

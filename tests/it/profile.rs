@@ -73,7 +73,10 @@ async fn shapes_tell_how_often_how_long_and_what_the_cache_did() {
 async fn slow_requests_are_logged_as_json_without_values() {
     let rs = shared::rs().await;
     let db = shared::database("slow");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("slow.jsonl");
     let settings = [
+        ("profile.slow_file", &*format!("{file:?}")),
         ("profile.slow_threshold", "\"50ms\""),
         ("log.format", "\"json\""),
         ("cache.external_writes", "\"none\""),
@@ -101,13 +104,18 @@ async fn slow_requests_are_logged_as_json_without_values() {
     );
     assert_eq!(ours["text"], Value::Null);
     let log = proxy.log();
-    let line: Option<Value> = log
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .find(|line: &Value| line["target"] == "petiole::slow" && line["command"] == "find");
-    let line = line.unwrap_or_else(|| panic!("no line in {log}"));
-    assert_eq!(line["shape"], "{filter: {$where: ?}}");
-    assert!(!log.contains("secret"), "{log}");
+    let file = std::fs::read_to_string(file).unwrap();
+    for text in [&log, &file] {
+        let line: Option<Value> = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .find(|line: &Value| line["target"] == "petiole::slow" && line["command"] == "find");
+        let line = line.unwrap_or_else(|| panic!("no line in {text}"));
+        assert_eq!(line["shape"], "{filter: {$where: ?}}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+    let others = file.lines().filter(|line| !line.contains("petiole::slow"));
+    assert_eq!(others.count(), 0, "{file}");
 }
 
 /// Distinct shapes asked, and by how many clients.
