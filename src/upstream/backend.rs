@@ -222,16 +222,10 @@ impl Upstream {
             began,
             deadline: request.deadline(),
         };
-        let server = self.topology.select(&search).await?;
-        if request.principal.id != 0
-            && wanted.mode != Mode::Primary
-            && !self.pool.has_links(&server, &request.principal)
-        {
-            // This user has proved itself to the primary only, and nobody else can do it for it.
-            let wanted = &ReadPreference::primary();
-            let search = Search { wanted, ..search };
-            return Ok(Route::Chosen(self.topology.select(&search).await?));
+        if request.principal.id != 0 && wanted.mode != Mode::Primary {
+            return self.route_of_user(request, &search).await;
         }
+        let server = self.topology.select(&search).await?;
         if command.in_transaction
             && self.deployment() == Deployment::Sharded
             && self.topology.len() > 1
@@ -239,6 +233,24 @@ impl Upstream {
             self.pins.pin_transaction(command, &server);
         }
         Ok(Route::Chosen(server))
+    }
+
+    /// Where a read of an authenticated user may go that needn't go to the primary: a server that fits
+    /// and that the user has proved itself to, which nobody else can do for it. That's the primary,
+    /// and whoever was primary before.
+    async fn route_of_user(
+        &self,
+        request: &Request,
+        search: &Search<'_>,
+    ) -> Result<Route, Failure> {
+        let own = self.pool.servers_of(&request.principal);
+        let fits = self.topology.select_now(search, |s| own.contains(&s.id));
+        if let Some(server) = fits {
+            return Ok(Route::Chosen(server));
+        }
+        let wanted = &ReadPreference::primary();
+        let search = Search { wanted, ..*search };
+        Ok(Route::Chosen(self.topology.select(&search).await?))
     }
 
     /// A server and a link to it. Where a server can be chosen, one that can't be reached is no

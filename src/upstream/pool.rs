@@ -139,13 +139,14 @@ impl Pool {
         }
     }
 
-    /// Whether `principal` has a link to `server` at all.
-    pub(super) fn has_links(&self, server: &Server, principal: &Principal) -> bool {
-        self.inner
-            .lock()
+    /// The servers to which `principal` has links at all.
+    pub(super) fn servers_of(&self, principal: &Principal) -> Vec<u32> {
+        let inner = self.inner.lock();
+        let of_it = inner
             .groups
-            .get(&(server.id, principal.id))
-            .is_some_and(|g| g.live > 0)
+            .iter()
+            .filter(|((_, id), group)| *id == principal.id && group.live > 0);
+        of_it.map(|((server, _), _)| *server).collect()
     }
 
     /// A link on which `principal` has just proved itself joins the others of that principal.

@@ -40,13 +40,13 @@ impl Topology {
     /// vain is taken only if there's no other.
     pub async fn select(&self, search: &Search<'_>) -> Result<Arc<Server>, Failure> {
         let wanted = search.wanted;
-        if let Some(server) = self.select_now(search) {
+        if let Some(server) = self.select_now(search, |_| true) {
             return Ok(server);
         }
         let began = search.began;
         let mut changes = self.changed.subscribe();
         loop {
-            if let Some(server) = self.select_now(search) {
+            if let Some(server) = self.select_now(search, |_| true) {
                 return Ok(server);
             }
             for server in self.servers.load().iter() {
@@ -73,11 +73,15 @@ impl Topology {
         servers.iter().filter_map(|s| s.breaker.next_try()).min()
     }
 
-    /// A server that fits now.
-    fn select_now(&self, search: &Search<'_>) -> Option<Arc<Server>> {
+    /// A server that fits now, of those that `may` be taken.
+    pub fn select_now(
+        &self,
+        search: &Search<'_>,
+        may: impl Fn(&Server) -> bool,
+    ) -> Option<Arc<Server>> {
         let now = Instant::now();
         let mut fit = self.fitting(search.wanted);
-        fit.retain(|s| s.breaker.may_pass(now));
+        fit.retain(|s| may(s) && s.breaker.may_pass(now));
         if let Some(met) = search.met
             && fit.iter().any(|s| s.id != met.server)
         {

@@ -249,6 +249,17 @@ impl Tries {
     /// The outcome that the client gets: the last one, unless it says less than the one before
     /// (nothing was sent, or nothing was written this time).
     fn conclude(&mut self, last: Outcome) -> Outcome {
+        if let Err(failure) = &last
+            && matches!(failure.fault, Fault::PrincipalGone)
+            && self.earlier.as_ref().is_some_and(is_error)
+        {
+            // It tells the driver to authenticate anew: on another error its retry would take the
+            // next connection of its pool, and get this one in the end.
+            return Err(Failure {
+                fault: Fault::PrincipalGone,
+                sent: true,
+            });
+        }
         let says_less = match &last {
             Ok(reply) => {
                 let view = ReplyView::read(reply.body());
@@ -271,6 +282,13 @@ impl Tries {
 fn asked_pause(reply: &Reply) -> Option<Duration> {
     let ms = doc::find(reply.body(), "baseBackoffMS")?.as_f64()?;
     (ms > 0.0 && ms < LONGEST_BASE_MS).then(|| Duration::from_millis(ms as u64))
+}
+
+fn is_error(outcome: &Outcome) -> bool {
+    match outcome {
+        Ok(reply) => !ReplyView::read(reply.body()).ok,
+        Err(_) => true,
+    }
 }
 
 /// Whether nothing was executed for sure.

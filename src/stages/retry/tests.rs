@@ -203,14 +203,30 @@ async fn an_error_that_says_nothing_was_written_gives_way_to_the_one_before() {
     ]);
     let reply = place.ask(increment(Some(1))).await.unwrap();
     assert_eq!(reply.get_i32("code").ok(), Some(91));
-    let nowhere = || Failure::unsent(Fault::PrincipalGone);
-    place.answers([error(189, &WRITE), Step::Fail(nowhere())]);
+    let wanted = "primary".to_owned();
+    let nowhere = Fault::NoServer {
+        wanted,
+        waited_ms: 1,
+    };
+    place.answers([error(189, &WRITE), Step::Fail(Failure::unsent(nowhere))]);
     let reply = place.ask(increment(Some(2))).await.unwrap();
     assert_eq!(
         reply.get_i32("code").ok(),
         Some(189),
         "no server for the retry"
     );
+}
+
+#[tokio::test]
+async fn a_client_who_must_authenticate_anew_is_told_so_whatever_failed_before() {
+    for first in [lost(), error(10107, &WRITE)] {
+        let place = place(&config::Retry::default());
+        let gone = Failure::unsent(Fault::PrincipalGone);
+        place.answers([first, Step::Fail(gone)]);
+        let failure = place.ask(increment(Some(1))).await.unwrap_err();
+        assert!(matches!(failure.fault, Fault::PrincipalGone));
+        assert!(failure.sent, "the first try may have been executed");
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 //! through the proxy, once with the driver connected directly, and once directly with the driver's
 //! own retries. `cargo test --test it failover -- --nocapture` prints what each of them saw.
 
+mod users;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Stdio};
 use std::time::Duration;
