@@ -27,7 +27,7 @@ pub use exchanges::{Ending, Exchange, Exchanges, Timed};
 pub use fences::Weakened;
 pub use fences::{Fence, Fences, Mark, Reads, Stamp, Tie, Tied, Window};
 pub use probe::{CollectionFacts, Explain, IndexUse, Probe, ProbeError, Probed};
-pub use request::{Met, NO_PRINCIPAL, Principal, Replaced, Reply, Request};
+pub use request::{Known, Met, NO_PRINCIPAL, Principal, Replaced, Reply, Request};
 pub use sessions::{OwnSession, OwnSessions};
 pub use stage::{Backend, BoxFuture, Next, Outcome, OwnedNext, Stage};
 pub use trail::{Decision, Trail};

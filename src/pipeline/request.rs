@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::exchanges::Exchanges;
 use super::trail::Trail;
-use crate::command::{Command, with_body};
+use crate::command::{Command, ShapeId, with_body};
 use crate::memory::Permit;
 use crate::wire::build;
 use crate::wire::frame::Frame;
@@ -56,8 +56,19 @@ pub struct Request {
     pub address: Option<IpAddr>,
     /// The right to the memory that its reply takes, if that is large: held as long as the request.
     pub permit: Option<Permit>,
+    /// What an answer from memory says of the command as it was then, so that nobody has to look again.
+    pub known: Option<Known>,
     /// Who wants to know of its exchanges with servers: nearly always nobody.
     pub listeners: Vec<Exchanges>,
+}
+
+/// What is known of a command that was answered before, and of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The command's shape.
+    pub shape: ShapeId,
+    /// Documents in the answer, as `command::returned` counts them.
+    pub documents: u64,
 }
 
 /// A server as a request has met it.
@@ -84,6 +95,7 @@ impl Request {
             met: None,
             address: None,
             permit: None,
+            known: None,
             listeners: Vec::new(),
         }
     }
@@ -131,6 +143,8 @@ impl Request {
 
     /// Puts back what came, for those who handed the request on: it is theirs to look at.
     pub fn restore(&mut self, replaced: Replaced) {
+        // That was of the other message.
+        self.known = None;
         (self.frame, self.msg, self.command) = (replaced.frame, replaced.msg, replaced.command);
     }
 

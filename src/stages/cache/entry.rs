@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::worth::Shape;
 use crate::command::{KEY_COMMAND, Kind};
-use crate::pipeline::{Tie, Tied};
+use crate::pipeline::{Known, Tie, Tied};
 use crate::wire::build::DocBuf;
 use crate::wire::doc;
 use crate::wire::header::HEADER_LEN;
@@ -23,6 +23,8 @@ pub(super) struct Entry {
     pub reply: Bytes,
     /// How many documents the batch holds.
     pub documents: usize,
+    /// What is told of the answer when it's served whole.
+    pub known: Known,
     /// The cluster time that the read itself waited for; 0 if for none.
     pub after: u64,
     /// When it was asked for.

@@ -15,11 +15,12 @@ use super::rules::{self, Terms};
 use super::worth::Shape;
 use super::{Cache, Wish};
 use crate::command::{
-    Bypass, KEY_COMMAND, Kind, ReadPlan, ReplyView, Sources, check_read, without_cluster_time,
+    Bypass, KEY_COMMAND, Kind, ReadPlan, ReplyView, ShapeId, Sources, check_read, returned,
+    shape_id, without_cluster_time,
 };
 use crate::config::ExternalWrites;
 use crate::memory;
-use crate::pipeline::{Next, Reads, Request, Tied};
+use crate::pipeline::{Known, Next, Reads, Request, Tied};
 use crate::wire::build;
 use crate::wire::doc;
 
@@ -34,6 +35,8 @@ pub(super) struct Fill {
     /// The server may delete documents by itself, unseen.
     pub expires: bool,
     pub asked: Instant,
+    /// The command's shape, as it's told to people.
+    pub id: ShapeId,
     /// The server had to be asked what the name means.
     pub asked_first: bool,
 }
@@ -87,6 +90,7 @@ impl Cache {
             // Of what a view or a `$lookup` reads, it isn't known.
             expires: !watched && (known.expires || matches!(reads, Reads::View { .. })),
             asked: Instant::now(),
+            id: shape_id(command, &request.msg),
             asked_first: fact.is_none(),
         })
     }
@@ -114,9 +118,14 @@ impl Cache {
         } else {
             Bytes::copy_from_slice(body)
         };
+        let known = Known {
+            shape: fill.id,
+            documents: returned(fill.kind, &kept),
+        };
         Ok(Arc::new(Entry {
             key: fill.key.clone(),
             kind: fill.kind,
+            known,
             reply: build::op_msg(0, 0, 0, &kept),
             documents,
             after: fill.flight.after,

@@ -198,10 +198,11 @@ impl Cache {
     }
 
     /// The reply that an entry makes for a request.
-    fn reply(&self, request: &Request, entry: &Arc<Entry>, wish: Wish) -> Reply {
+    fn reply(&self, request: &mut Request, entry: &Arc<Entry>, wish: Wish) -> Reply {
         entry.hits.fetch_add(1, Relaxed);
         entry.shape.hit();
         if entry.fits(wish.batch_size) {
+            request.known = Some(entry.known);
             return Reply::replayed(Frame {
                 bytes: entry.reply.clone(),
             });

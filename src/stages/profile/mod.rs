@@ -104,7 +104,8 @@ impl Profile {
         };
         let took = request.received.elapsed();
         let seen = Seen::new(request, outcome, fate, weight, took);
-        let id = shape_id(&request.command, &request.msg);
+        let known = request.known.map(|known| known.shape);
+        let id = known.unwrap_or_else(|| shape_id(&request.command, &request.msg));
         let second = self.second.load(Relaxed);
         let shard = self.shards.get(thread() & (self.shards.len() - 1));
         let record = shard.and_then(|shard| shard.add(id, &seen, second, request, &self.table));
@@ -185,7 +186,8 @@ impl Seen {
                 let view = ReplyView::read(body);
                 !view.ok || view.write_errors
             };
-            seen.documents = returned(request.command.kind, body);
+            let known = request.known.map(|known| known.documents);
+            seen.documents = known.unwrap_or_else(|| returned(request.command.kind, body));
             seen.bytes = reply.frame.len() as u64;
         }
         seen
