@@ -46,32 +46,20 @@ pub(super) fn first_count(stages: &[Stage<'_>]) -> Option<usize> {
         .position(|stage| stage.spec().is_some_and(|spec| counts(&spec)))
 }
 
-/// Whether stages only choose documents, order them in a way that can't fail, or take fields out.
+/// Whether stages only choose documents or take fields out.
 ///
-/// Before anything else (a `$sort` by an ambiguous path, say) the fields that later stages ask for decide
-/// what a stage is shown, and so whether it fails; and a `$group` right before a count is a plan of its
-/// own (with `$or` before it, 6.0.5 counts 1).
+/// Before anything else the fields that later stages ask for decide how a stage is run and what it's shown,
+/// and so whether it fails: a `$sort` does by an ambiguous path, and by a Symbol under a collation unless an index
+/// covers it. And a `$group` right before a count is a plan of its own (with `$or` before it, 6.0.5 counts 1).
 pub(super) fn are_plain(stages: &[Stage<'_>]) -> bool {
     stages.iter().all(|stage| match stage.name {
         "$match" | "$limit" | "$skip" | "$unset" => true,
-        "$sort" => sorts_by_one_path(stage),
         "$unwind" => {
             let path = stage.spec().and_then(|spec| spec.as_str());
             path.and_then(|path| path.strip_prefix('$'))
                 .is_some_and(is_plain_path)
         }
         _ => false,
-    })
-}
-
-/// Whether a `$sort` is by one path without numbers: two may both be arrays, which is an error, and
-/// numbers may be ambiguous in arrays, which is another.
-fn sorts_by_one_path(stage: &Stage<'_>) -> bool {
-    let spec = stage.spec();
-    let key = spec.and_then(|spec| spec.as_document()).and_then(only);
-    key.is_some_and(|key| {
-        let way = key.as_i32().filter(|_| key.kind == kind::INT32);
-        is_plain_path(key.key) && matches!(way, Some(1 | -1))
     })
 }
 

@@ -165,35 +165,28 @@ fn what_stands_before_a_count_is_left_out_unless_it_may_fail() {
     let sort = doc! {"$sort": {"a": 1}};
     let group = doc! {"$group": {"_id": "$a", "n": {"$sum": 1}}};
     let project = doc! {"$project": {"a": 1, "_id": 0}};
-    let before = [sort.clone(), project.clone(), count.clone()];
-    assert_eq!(pipeline(&before), Some(vec![sort.clone(), count.clone()]));
-    let before = [sort.clone(), project, sort.clone(), count.clone()];
-    assert_eq!(pipeline(&before), None);
+    let skip = doc! {"$skip": 1};
     assert_eq!(
-        pipeline(&[sort.clone(), group.clone(), count.clone()]),
-        Some(vec![
-            sort.clone(),
-            doc! {"$group": {"_id": "$a"}},
-            count.clone()
-        ])
+        pipeline(&[skip.clone(), project.clone(), count.clone()]),
+        Some(vec![skip.clone(), count.clone()])
     );
+    assert_eq!(
+        pipeline(&[skip.clone(), group.clone(), count.clone()]),
+        Some(vec![skip, doc! {"$group": {"_id": "$a"}}, count.clone()])
+    );
+    // What is left out decides by which plan the stages before are run and what they're shown; a sort fails by
+    // some and not by others.
+    for last in [&group, &project] {
+        let before = [sort.clone(), last.clone(), count.clone()];
+        assert_eq!(pipeline(&before), None);
+    }
     // Next to `$or`, 6.0.5 counts one group where a sort between them makes it count all.
     assert_eq!(
         pipeline(&[group.clone(), sort.clone(), count.clone()]),
         None
     );
-    // What is left out decides what the stages before are shown.
-    let ambiguous = doc! {"$sort": {"a.0": 1}};
-    for last in [&group, &doc! {"$project": {"a": 1}}] {
-        assert_eq!(
-            pipeline(&[ambiguous.clone(), last.clone(), count.clone()]),
-            None
-        );
-    }
     for stays in [
-        doc! {"$sort": {"a": 1, "b": 1}},
-        doc! {"$sort": {"a.0": 1}},
-        doc! {"$sort": {"a": 2}},
+        sort,
         doc! {"$project": {"a": {"$divide": [1, 0]}}},
         doc! {"$project": {"a.b": 1, "a": 1}},
         doc! {"$group": {"_id": "$a", "all": {"$push": "$b"}}},
@@ -203,13 +196,7 @@ fn what_stands_before_a_count_is_left_out_unless_it_may_fail() {
     ] {
         assert_eq!(pipeline(&[stays.clone(), count.clone()]), None, "{stays}");
     }
-    assert_eq!(
-        pipeline(&[sort.clone(), doc! {"$group": {"_id": "$a"}}]),
-        None
-    );
-    // The server drops all sorts but the last, with their errors.
-    let two = doc! {"$sort": {"a": 1, "b": 1}};
-    assert_eq!(pipeline(&[two, sort, count]), None);
+    assert_eq!(pipeline(&[project, doc! {"$group": {"_id": "$a"}}]), None);
 }
 
 fn stage(toml: &str) -> (Arc<Rewrite>, Pipeline, Arc<Scripted>) {

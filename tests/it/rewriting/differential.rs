@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bson::Document;
+use bson::{Document, RawDocumentBuf, doc};
 use mongodb::Client;
 use petiole::command::Kind;
 use petiole::config::RewriteRule;
@@ -35,6 +35,9 @@ struct Tally {
     by_rule: BTreeMap<&'static str, usize>,
     by_command: BTreeMap<String, usize>,
     wrong: Vec<String>,
+    /// Where the server contradicts itself: asked not to use an index, it answers what came as it has
+    /// answered the other form.
+    contradictions: Vec<String>,
 }
 
 impl Tally {
@@ -49,6 +52,7 @@ impl Tally {
             *self.by_command.entry(command).or_default() += n;
         }
         self.wrong.extend(other.wrong);
+        self.contradictions.extend(other.contradictions);
     }
 }
 
@@ -107,13 +111,31 @@ async fn round(client: &mut RawClient, db: &mongodb::Database, seed: u64, cases:
                 *tally.by_rule.entry(rule.as_str()).or_default() += 1;
             }
             if let Some(what) = difference(&command, &replies[0], &replies[1]) {
-                tally.wrong.push(format!(
-                    "seed {seed}, {rules:?}: {command}\n became {other}\n {what}"
-                ));
+                let text = format!("seed {seed}, {rules:?}: {command}\n became {other}\n {what}");
+                match without_an_index(client, db.name(), &command).await {
+                    Some(reply) if difference(&command, &reply, &replies[1]).is_none() => {
+                        tally.contradictions.push(text);
+                    }
+                    _ => tally.wrong.push(text),
+                }
             }
         }
     }
     tally
+}
+
+/// What the server says if it has to look at each document.
+async fn without_an_index(
+    client: &mut RawClient,
+    db: &str,
+    command: &Document,
+) -> Option<RawDocumentBuf> {
+    if command.contains_key("distinct") {
+        return None;
+    }
+    let mut command = command.clone();
+    command.insert("hint", doc! {"$natural": 1});
+    ask(client, db, &[command]).await.pop()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,6 +173,12 @@ async fn a_rewritten_query_has_the_same_answer_as_the_one_that_came() {
         "seed {seed}: {} cases, {} of them by one rule alone, {} refused by the server; {:?}; {:?}",
         tally.cases, tally.alone, tally.refused, tally.by_rule, tally.by_command
     );
+    for contradiction in &tally.contradictions {
+        println!("the server contradicts itself: {contradiction}");
+    }
+    // (Seen once in half a million: 6.0.5 takes one condition's bounds for another's within an `$or`.)
+    let few = 2 + tally.cases / 100_000;
+    assert!(tally.contradictions.len() <= few, "that many?");
     let shown: Vec<&String> = tally.wrong.iter().take(5).collect();
     assert!(shown.is_empty(), "{} differ: {shown:#?}", tally.wrong.len());
     for rule in RewriteRule::ALL {
