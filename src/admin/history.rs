@@ -70,6 +70,7 @@ const SERIES: &[Series] = &[
     rate("watch_events", "/watch/events"),
     level("rss", "/memory/rss"),
     level("cache_bytes", "/cache/bytes"),
+    level("other_bytes", "/memory/other"),
 ];
 
 const fn rate(name: &'static str, pointer: &'static str) -> Series {

@@ -49,6 +49,7 @@ pub fn status(shared: &Shared) -> Value {
             "rss": memory.rss,
             "limit": memory.limit.map(|(bytes, _)| bytes),
             "pressure": memory.pressure.as_str(),
+            "other": memory.parts.other,
         },
         "upstream": {
             "deployment": match shared.upstream.deployment() {

@@ -374,7 +374,7 @@ fn a_command_with_a_collation_gets_an_index_with_it() {
     assert!(
         words
             .why
-            .contains("1000 calls examined 100000 documents each"),
+            .contains("1,000 calls examined 100,000 documents each"),
         "{}",
         words.why
     );

@@ -48,9 +48,10 @@ pub fn create(
         why: why(choice, needs),
         effect: effect(choice, needs),
         cost: format!(
-            "about {} of index; each insert and delete, and each update of {}, writes one key more ({writes_per_second:.1} writes a second lately)",
+            "about {} of index; each insert and delete, and each update of {}, writes one key more ({} writes a second lately)",
             size(bytes),
-            paths.join(", ")
+            paths.join(", "),
+            number(writes_per_second)
         ),
         keys,
         options,
@@ -130,10 +131,11 @@ fn why(choice: &Choice, needs: &[Need]) -> String {
                 format!("by {}{sorting}", need.uses.join(", "))
             }
         };
-        let (examined, returned) = (need.examined.round(), need.returned);
         format!(
-            "{} calls examined {examined} documents each for {returned:.1} returned, {how}",
-            need.calls
+            "{} calls examined {} documents each for {} returned, {how}",
+            number(need.calls as f64),
+            number(need.examined),
+            number(need.returned)
         )
     };
     let list: Vec<String> = served.map(of).collect();
@@ -143,10 +145,8 @@ fn why(choice: &Choice, needs: &[Need]) -> String {
 fn effect(choice: &Choice, needs: &[Need]) -> String {
     let of = |(at, examines): (&usize, &f64)| {
         let need = needs.get(*at)?;
-        let (now, then) = (need.examined.round(), examines.max(1.0));
-        Some(format!(
-            "about {then:.1} documents examined instead of {now}"
-        ))
+        let (now, then) = (number(need.examined), number(examines.max(1.0)));
+        Some(format!("about {then} documents examined instead of {now}"))
     };
     let list: Vec<String> = choice
         .serves
@@ -187,6 +187,24 @@ fn js(document: &Document) -> String {
     Bson::Document(document.clone()).to_string()
 }
 
+/// As people read it: `0.1`, `2.5`, `10`, `20,004`.
+fn number(value: f64) -> String {
+    let text = match value {
+        10.0.. => format!("{value:.0}"),
+        _ => format!("{value:.1}"),
+    };
+    let text = text.strip_suffix(".0").unwrap_or(&text);
+    let digits = text.find('.').unwrap_or(text.len());
+    let mut parted = String::with_capacity(text.len() + 4);
+    for (at, digit) in text.char_indices() {
+        if at > 0 && at < digits && (digits - at) % 3 == 0 {
+            parted.push(',');
+        }
+        parted.push(digit);
+    }
+    parted
+}
+
 fn size(bytes: f64) -> String {
     #[expect(
         clippy::cast_possible_truncation,
@@ -195,4 +213,25 @@ fn size(bytes: f64) -> String {
     )]
     let bytes = bytesize::ByteSize(bytes as u64);
     bytes.display().iec().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_no_more_digits_than_people_read() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.125, "0.1"),
+            (2.5, "2.5"),
+            (9.99, "10"),
+            (15.2, "15"),
+            (999.6, "1,000"),
+            (20_004.0, "20,004"),
+            (1_234_567.0, "1,234,567"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
 }

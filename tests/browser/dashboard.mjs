@@ -16,7 +16,7 @@ const browser = await chromium.launch({
   executablePath,
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
 });
-const context = await browser.newContext({ viewport: { width: 1440, height: 1000 } });
+const context = await browser.newContext({ viewport: { width: 1440, height: 1000 }, permissions: ['clipboard-read', 'clipboard-write'] });
 const page = await context.newPage();
 page.setDefaultTimeout(LATE);
 
@@ -71,6 +71,23 @@ const sections = {
     await page.locator('#config-list', { hasText: 'max_links' }).waitFor();
     assert.ok((await text('#advice-list')).length > 0, 'advice or a word on why there is none');
     assert.ok(!(await page.locator('body').innerText()).includes('secret'), 'no secret is shown');
+  },
+
+  async 'advice has the command, which is copied whole, and leaves who copies alone'() {
+    const card = page.locator('#advice-list article', { hasText: 'orders_of_all' }).first();
+    await card.waitFor({ timeout: 3 * LATE });
+    const command = (await card.locator('code').textContent()).trim();
+    assert.match(command, /^db\.getSiblingDB\("dashboard_\d+"\)\.getCollection\("orders_of_all_regions_and_all_seasons"\)\.createIndex\(\{ "customer": 1, "total": -?1 \}\)$/);
+    for (const part of ['Why', 'Effect', 'Cost', 'Time']) assert.ok((await card.innerText()).includes(part), part);
+    const copy = card.getByRole('button', { name: /^Copy the command/ });
+    await copy.focus();
+    await page.keyboard.press('Enter');
+    await page.waitForFunction(() => document.activeElement.textContent === 'Copied');
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), command);
+    const figures = card.locator('dd').last();
+    const before = await figures.innerText();
+    await page.waitForFunction((was) => ![...document.querySelectorAll('#advice-list dd')].some((e) => e.innerText === was), before);
+    assert.equal(await copy.evaluate((button) => button === document.activeElement), true, 'the focus is lost');
   },
 
   async 'a reload keeps the past'() {

@@ -12,6 +12,12 @@ use mongodb::Client;
 use crate::parts::proxy::{Proxy, http};
 use crate::parts::{node, shared, wait};
 
+/// Slow queries and advice come soon.
+const SETTINGS: [(&str, &str); 3] = [
+    ("profile.slow_threshold", "\"50ms\""),
+    ("advice.interval", "\"1s\""),
+    ("advice.explain_share", "1.0"),
+];
 /// How long the browser's script may take: many times what it needs.
 const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -89,17 +95,14 @@ async fn the_number_of_live_viewers_is_bounded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_shows_a_proxy_under_load() {
-    let settings = [("profile.slow_threshold", "\"50ms\"")];
-    let proxy = Proxy::start(&shared::rs().await.seed_uri(), &settings);
+    let proxy = Proxy::start(&shared::rs().await.seed_uri(), &SETTINGS);
     in_a_browser(&proxy, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_asks_for_the_token() {
-    let settings = [
-        ("profile.slow_threshold", "\"50ms\""),
-        ("admin.token", "\"open-secret-sesame\""),
-    ];
+    let token = ("admin.token", "\"open-secret-sesame\"");
+    let settings: Vec<_> = SETTINGS.into_iter().chain([token]).collect();
     let proxy = Proxy::start(&shared::rs().await.seed_uri(), &settings);
     in_a_browser(&proxy, Some("open-secret-sesame")).await;
 }
@@ -132,12 +135,14 @@ async fn in_a_browser(proxy: &Proxy, token: Option<&str>) {
     );
 }
 
-/// A small application: reads that repeat, writes, and now and then something slow.
+/// A small application: reads that repeat, reads that lack an index, writes, and now and then something slow.
 async fn work(uri: String) {
     let client = Client::with_uri_str(uri).await.expect("a client");
-    let users = client
-        .database(&shared::database("dashboard"))
-        .collection::<Document>("users");
+    let db = client.database(&shared::database("dashboard"));
+    let users = db.collection::<Document>("users");
+    let orders = db.collection::<Document>("orders_of_all_regions_and_all_seasons");
+    let order = |n: i32| doc! {"customer": n % 700, "total": n, "note": "x".repeat(100)};
+    let _ = orders.insert_many((0..4000).map(order)).await;
     for turn in 0_i32.. {
         let id = turn % 50;
         let set = doc! {"$set": {"n": turn}};
@@ -145,6 +150,10 @@ async fn work(uri: String) {
         if turn % 10 == 0 {
             let _ = users.update_one(doc! {"_id": id}, set).upsert(true).await;
             let _ = users.insert_one(doc! {"of": id}).await;
+        }
+        if turn % 4 == 0 {
+            let of = doc! {"customer": turn % 700, "total": {"$gt": turn % 900}};
+            let _ = orders.find_one(of).sort(doc! {"total": -1}).await;
         }
         if turn % 200 == 50 {
             let slow = doc! {"_id": 0, "$where": "sleep(80) || true"};

@@ -43,7 +43,7 @@ const CHARTS = [
   ['upstream', { title: 'Lag of the change stream', format: millis, peaks: true, least: 100, empty: 'No change stream is watched', series: [
     { label: 'Behind the primary', of: one('lag_ms') }] }],
   ['memory', { title: 'Memory of the process', format: bytes, binary: true, least: 1048576, limit: '/memory/limit', series: [
-    { label: 'Resident', of: one('rss') }, { label: 'Cache', of: one('cache_bytes') }] }],
+    { label: 'Resident', of: one('rss') }, { label: 'Cache', of: one('cache_bytes') }, { label: 'Neither cache nor buffers', of: one('other_bytes') }] }],
 ];
 
 const cursor = {

@@ -71,35 +71,52 @@ function showSlow(answer) {
   ], slow));
 }
 
-function showAdvice(answer) {
-  const list = answer?.advice ?? [];
-  if (!changed('advice', [answer === null, list])) return;
-  const explained = answer?.explained ? ` ${count(answer.explained)} queries were explained so far.` : '';
-  if (!list.length) {
-    const text = answer ? `No index would help what is asked at the moment.${explained}` : 'Advice is switched off.';
-    return void $('advice-list').replaceChildren(h('div', { class: 'card muted' }, text));
-  }
-  const card = (a) => {
-    const copy = h('button', { type: 'button', 'aria-label': `Copy the command for ${a.namespace}` }, 'Copy');
-    copy.addEventListener('click', () => copyText(a.command, copy));
-    const facts = [['Why', a.why], ['Effect', a.effect], ['Cost', a.cost]].filter(([, text]) => text);
-    if (known(a.examined)) facts.push(['Now', `${count(a.examined)} documents examined for ${count(a.returned)} returned, ${count(a.calls)} calls, ${millis(a.time_ms)}`]);
-    return h('article', { class: 'card' },
-      h('h3', {}, h('span', { class: `tag ${a.action}` }, a.action), a.namespace),
-      h('div', { class: 'command' }, h('code', {}, a.command ?? ''), copy),
-      h('dl', {}, ...facts.flatMap(([name, text]) => [h('dt', {}, name), h('dd', {}, text)])));
+/** A command in pieces that stay whole on a line where they fit; as text it is what it was. */
+const pieces = (command) => command
+  .split(/(?=\.(?:getCollection|\w+Index)\()|(?<=[,{] )|(?= \})/)
+  .map((piece) => h('span', { class: 'piece' }, piece));
+
+const advised = new Map();
+
+/** A card, and what brings its figures up to date: so that who copies is never disturbed. */
+function adviceCard(a) {
+  const copy = h('button', { type: 'button', 'aria-label': `Copy the command for ${a.namespace}` }, 'Copy');
+  const code = h('code', {}, ...pieces(a.command ?? ''));
+  copy.addEventListener('click', () => copyText(a.command, copy, code));
+  const facts = ['Why', 'Effect', 'Cost', 'Time'].map((name) => ({ name, line: h('dd', {}) }));
+  const card = h('article', { class: 'card' },
+    h('h3', {}, h('span', { class: `tag ${a.action}` }, a.action), h('span', { class: 'name' }, a.namespace), copy),
+    h('p', { class: 'command' }, code),
+    h('dl', {}, ...facts.flatMap(({ name, line }) => [h('dt', {}, name), line])));
+  const fill = (now) => {
+    const time = now.calls > 0 ? `${millis(now.time_ms)} in ${count(now.calls)} calls; advised since ${clock(Date.parse(now.since))}` : `Advised since ${clock(Date.parse(now.since))}`;
+    for (const [i, text] of [now.why, now.effect, now.cost, time].entries()) say(facts[i].line, text ?? NONE);
   };
-  $('advice-list').replaceChildren(...list.map(card));
+  return { card, fill };
 }
 
-async function copyText(text, button) {
+function showAdvice(answer) {
+  const list = answer?.advice ?? [];
+  if (changed('advice', [answer === null, list.map((a) => [a.id, a.action, a.command])])) {
+    advised.clear();
+    for (const a of list) advised.set(a.id, adviceCard(a));
+    $('advice-list').replaceChildren(...[...advised.values()].map(({ card }) => card));
+  }
+  for (const a of list) advised.get(a.id)?.fill(a);
+  if (list.length || !changed('advice-none', [answer === null, answer?.explained, advised.size])) return;
+  const explained = answer?.explained ? ` ${count(answer.explained)} queries were explained so far.` : '';
+  const text = answer ? `No index would help what is asked at the moment.${explained}` : 'Advice is switched off.';
+  $('advice-list').replaceChildren(h('div', { class: 'card muted' }, text));
+}
+
+async function copyText(text, button, shownAs) {
   let done = 'Copied';
   try {
     await navigator.clipboard.writeText(text);
   } catch {
     // Without HTTPS there is no clipboard but on localhost: select it for the user's own hand.
     const range = document.createRange();
-    range.selectNodeContents(button.previousElementSibling);
+    range.selectNodeContents(shownAs);
     getSelection().removeAllRanges();
     getSelection().addRange(range);
     done = 'Selected';
