@@ -1,13 +1,13 @@
 //! How long commands take, by what they are and where their answer came from: the histograms of
 //! `/metrics`.
 //!
-//! The labels are bounded: the commands of the table below, and the outcomes. Each thread counts in
-//! a shard of its own, so that a request costs two additions to memory that no other thread
-//! writes; who reads adds the shards up.
+//! The labels are bounded: the commands of the table below, and the outcomes. A request costs two
+//! additions.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::shards::Shards;
 use crate::command::Kind;
 use crate::pipeline::{Decision, Trail};
 
@@ -98,13 +98,8 @@ pub const BOUNDS_US: [u64; 17] = [
 /// Since the start.
 #[derive(Debug)]
 pub struct Durations {
-    shards: Box<[Shard]>,
+    shards: Shards<[[Histogram; Outcome::ALL.len()]; COMMANDS.len()]>,
 }
-
-/// One thread's counters. (Aligned so that no two threads share a cache line.)
-#[derive(Debug)]
-#[repr(align(128))]
-struct Shard([[Histogram; Outcome::ALL.len()]; COMMANDS.len()]);
 
 #[derive(Debug, Default)]
 struct Histogram {
@@ -125,10 +120,9 @@ pub struct Series {
 impl Durations {
     /// For so many threads; more may count, too.
     pub(super) fn new(threads: usize) -> Durations {
-        let series = || std::array::from_fn(|_| Histogram::default());
-        let shard = |_| Shard(std::array::from_fn(|_| series()));
+        let outcomes = || std::array::from_fn(|_| Histogram::default());
         Durations {
-            shards: (0..threads.max(1)).map(shard).collect(),
+            shards: Shards::new(threads, || std::array::from_fn(|_| outcomes())),
         }
     }
 
@@ -137,9 +131,9 @@ impl Durations {
         let outcome = Outcome::of(trail, failed);
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = BOUNDS_US.partition_point(|&bound| bound < us);
-        let shard = self.shards.get(thread() % self.shards.len());
-        let histogram = shard
-            .and_then(|Shard(commands)| commands.get(number(kind)))
+        let commands = self.shards.own();
+        let histogram = commands
+            .and_then(|commands| commands.get(number(kind)))
             .and_then(|outcomes| outcomes.get(outcome as usize));
         if let Some(histogram) = histogram
             && let Some(bucket) = histogram.buckets.get(bucket)
@@ -160,7 +154,7 @@ impl Durations {
 
     fn sum(&self, command: usize, outcome: Outcome) -> Series {
         let mut sum = Series::default();
-        for Shard(commands) in &self.shards {
+        for commands in self.shards.iter() {
             let series = commands.get(command).and_then(|o| o.get(outcome as usize));
             let Some(series) = series else { continue };
             for (all, one) in sum.buckets.iter_mut().zip(&series.buckets) {
@@ -196,15 +190,6 @@ fn number(kind: Kind) -> usize {
         Kind::Commit => 11,
         _ => COMMANDS.len() - 1,
     }
-}
-
-/// A number of this thread, for its shard.
-fn thread() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static THREAD: usize = NEXT.fetch_add(1, Relaxed);
-    }
-    THREAD.with(|thread| *thread)
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
-//! How long requests take, by where their answer came from.
+//! How long requests take, by where their answer came from: the dashboard's curves.
 //!
-//! Each thread counts in a shard of its own, so that threads share no cache line; a reader adds the
-//! shards up. Buckets are a quarter of a power of two wide: quantiles are right to about 20 %.
+//! Three lanes with buckets a quarter of a power of two wide, so that quantiles are right to about
+//! 20 %. (`durations`, for `/metrics`, has many series with few buckets, as Prometheus wants them.)
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::shards::Shards;
 use crate::pipeline::{Decision, Request};
 
 /// Where an answer came from.
@@ -33,12 +34,8 @@ impl Lane {
 /// Latencies since the start.
 #[derive(Debug)]
 pub struct Latencies {
-    shards: Box<[Shard]>,
+    shards: Shards<[[AtomicU64; BUCKETS]; 3]>,
 }
-
-#[derive(Debug)]
-#[repr(align(128))]
-struct Shard([[AtomicU64; BUCKETS]; 3]);
 
 /// Requests per bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,19 +43,15 @@ pub struct Histogram([u64; BUCKETS]);
 
 impl Latencies {
     pub(super) fn new(threads: usize) -> Latencies {
-        let shard = |_| {
-            Shard(std::array::from_fn(|_| {
-                std::array::from_fn(|_| AtomicU64::new(0))
-            }))
-        };
+        let lane = || std::array::from_fn(|_| AtomicU64::new(0));
         Latencies {
-            shards: (0..threads.max(1)).map(shard).collect(),
+            shards: Shards::new(threads, || std::array::from_fn(|_| lane())),
         }
     }
 
     pub(super) fn note(&self, request: &Request, took: Duration) {
         let at = Lane::of(request) as usize;
-        if let Some(Shard(lanes)) = self.shards.get(thread() % self.shards.len())
+        if let Some(lanes) = self.shards.own()
             && let Some(bucket) = lanes.get(at).and_then(|lane| lane.get(bucket(took)))
         {
             bucket.fetch_add(1, Relaxed);
@@ -68,7 +61,7 @@ impl Latencies {
     /// All that was counted in a lane so far.
     pub fn histogram(&self, lane: Lane) -> Histogram {
         let mut sum = [0; BUCKETS];
-        for Shard(lanes) in &self.shards {
+        for lanes in self.shards.iter() {
             for (sum, counted) in sum.iter_mut().zip(&lanes[lane as usize]) {
                 *sum += counted.load(Relaxed);
             }
@@ -131,15 +124,6 @@ fn middle_us(bucket: usize) -> f64 {
     let scale = f64::from(1_u32 << (bucket / 4).min(31)) / 8.0;
     let lowest = (4 + bucket % 4) as f64;
     (lowest + 0.5) * scale
-}
-
-/// A number of this thread, for its shard.
-fn thread() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static THREAD: usize = NEXT.fetch_add(1, Relaxed);
-    }
-    THREAD.with(|thread| *thread)
 }
 
 /// Up to a minute.

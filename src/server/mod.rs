@@ -13,6 +13,7 @@ mod lane;
 mod latency;
 mod legacy;
 mod roster;
+mod shards;
 mod shared;
 mod tls;
 mod traces;
