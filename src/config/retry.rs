@@ -19,7 +19,7 @@ pub struct Retry {
     /// Longest first pause before such a retry; it doubles, and the true pause is random below it.
     #[serde(with = "value::duration")]
     pub base_backoff: Duration,
-    /// Whether writes that carry no `txnNumber` are given one of the proxy's own.
+    /// Whether writes that carry no `txnNumber` are given one of the proxy's own, unless they ask for `{w: 1}`.
     pub number_writes: bool,
     /// Retries that may be made in a burst, at most.
     pub budget: u32,

@@ -7,6 +7,7 @@
 use super::{Retry, Tries, was_never_sent};
 use crate::command::{Repeatable, ReplyView, may_be_numbered, numbered, without_retry_marks};
 use crate::pipeline::{Decision, Next, Outcome, Reply, Request};
+use crate::wire::doc;
 
 impl Retry {
     /// Whether this is a write that the server would run once only if it had a number, and has none.
@@ -17,6 +18,7 @@ impl Retry {
             // Nobody waits for what becomes of it.
             && !request.trail.has(Decision::Acknowledged)
             && request.frame.bytes.len() <= LARGEST
+            && !is_hasty(request.command.body())
             && may_be_numbered(&request.command, &request.msg)
     }
 
@@ -59,6 +61,18 @@ impl Retry {
             None => reply,
         })
     }
+}
+
+/// Whether a write asks for one member's word before it is safe there: `{w: 1}` without `j`. It takes so little
+/// that a number would be much of it, and who sends it would rather lose it than wait.
+fn is_hasty(command: &[u8]) -> bool {
+    let concern = doc::find(command, "writeConcern").and_then(|c| c.as_document());
+    let field = |name| concern.and_then(|concern| doc::find(concern, name));
+    let by_one = field("w").and_then(|w| w.as_i64()) == Some(1);
+    by_one
+        && !["j", "fsync"]
+            .into_iter()
+            .any(|name| field(name).is_some_and(|f| f.is_truthy()))
 }
 
 /// Larger messages go without a number, bytes. A number makes the server's storage transaction larger still, and a document

@@ -170,6 +170,25 @@ async fn a_write_without_a_number_gets_one_and_its_reply_does_not_show_it() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_write_gets_a_number_unless_it_asks_for_one_members_word_only() {
+    for (concern, gets_one) in [
+        (doc! {"w": "majority"}, true),
+        (doc! {"w": 2}, true),
+        (doc! {"w": 1, "j": true}, true),
+        (doc! {"j": false, "w": 1.0}, false),
+        (doc! {"w": 1}, false),
+    ] {
+        let place = place(&config::Retry::default());
+        place.answers([fine()]);
+        let mut write = increment(None);
+        write.insert("writeConcern", &concern);
+        place.ask(write).await.unwrap();
+        let has_one = place.backend.asked()[0].contains_key("txnNumber");
+        assert_eq!(has_one, gets_one, "{concern}");
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_takes_no_numbers_gets_the_write_as_it_came() {
     let place = place(&config::Retry::default());
