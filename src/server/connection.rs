@@ -306,12 +306,15 @@ impl Connection {
             outcome = self.shared.pipeline.run(request) => outcome,
             () = gone::gone(&self.sock), if may_be_given_up => {
                 self.shared.clients.gave_up();
+                if let Some(traced) = traced {
+                    traced.end(request, None, request.received.elapsed());
+                }
                 return Err(Close::Ended);
             }
         };
         let took = request.received.elapsed();
         if let Some(traced) = traced {
-            traced.end(request, &outcome, took);
+            traced.end(request, Some(&outcome), took);
         }
         self.shared.latencies.note(request, took);
         let failed = outcome.is_err();

@@ -10,7 +10,7 @@ use opentelemetry::trace::{SpanKind, Status};
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 
 use super::durations::Outcome;
-use crate::command::{Command, ReplyView};
+use crate::command::{Command, ReplyView, shape_collection};
 use crate::observe::traces::{Told, Traces};
 use crate::pipeline::{self, Decision, Ending, Exchange, Exchanges, Request};
 
@@ -29,8 +29,8 @@ impl<'a> Traced<'a> {
         Some(Traced { traces, exchanges })
     }
 
-    /// The request is over.
-    pub fn end(self, request: &Request, outcome: &pipeline::Outcome, took: Duration) {
+    /// The request is over; without an outcome, since its client has left.
+    pub fn end(self, request: &Request, outcome: Option<&pipeline::Outcome>, took: Duration) {
         let exchanges = self.exchanges.take();
         let told = told(request, outcome, took, &exchanges, SystemTime::now());
         self.traces.tell(told);
@@ -39,7 +39,7 @@ impl<'a> Traced<'a> {
 
 fn told(
     request: &Request,
-    outcome: &pipeline::Outcome,
+    outcome: Option<&pipeline::Outcome>,
     took: Duration,
     exchanges: &[Exchange],
     now: SystemTime,
@@ -49,7 +49,8 @@ fn told(
     let decisions = request.trail.iter().map(Decision::as_str);
     let decisions: Vec<StringValue> = decisions.map(StringValue::from).collect();
     let upstream: Duration = exchanges.iter().map(|exchange| exchange.took).sum();
-    let kind = Outcome::of(&request.trail, outcome.is_err());
+    let failed = outcome.is_none_or(Result::is_err);
+    let kind = Outcome::of(&request.trail, failed);
     attributes.push(KeyValue::new("petiole.outcome", kind.as_str()));
     attributes.push(KeyValue::new(
         "petiole.decisions",
@@ -60,18 +61,28 @@ fn told(
         attributes.push(KeyValue::new("petiole.bypass", reason.as_str()));
     }
     let code = match outcome {
-        Ok(reply) => ReplyView::read(reply.body())
-            .code
-            .map(|code| code.to_string()),
-        Err(failure) => Some(failure.reply(command).code.to_string()),
+        Some(Ok(reply)) => ReplyView::read(reply.body()).code,
+        Some(Err(failure)) => Some(failure.reply(command).code),
+        None => None,
     };
+    let code = code.map(|code| code.to_string());
+    if let Some(code) = &code {
+        attributes.push(KeyValue::new("db.response.status_code", code.clone()));
+    }
+    let problem = match outcome {
+        Some(_) => code.as_deref(),
+        None => Some("client_gone"),
+    };
+    if let Some(problem) = problem {
+        attributes.push(KeyValue::new("error.type", problem.to_owned()));
+    }
     let began = now - took;
     Told {
         name: name(command),
         kind: SpanKind::Server,
         began,
         took,
-        status: ended(&mut attributes, code.as_deref()),
+        status: status(problem),
         attributes,
         parts: exchanges
             .iter()
@@ -106,9 +117,9 @@ fn part(command: &Command, exchange: &Exchange, began: SystemTime) -> Told {
     }
 }
 
-/// `find items`, as the conventions have it.
+/// `find items`, as the conventions have it. (What other commands begin with may be the name of a user.)
 fn name(command: &Command) -> String {
-    let target = command.collection().unwrap_or(command.db());
+    let target = shape_collection(command).unwrap_or(command.db());
     format!("{} {}", short(command.name()), short(target))
 }
 
@@ -118,18 +129,10 @@ fn described(command: &Command) -> Vec<KeyValue> {
         KeyValue::new("db.namespace", short(command.db())),
         KeyValue::new("db.operation.name", short(command.name())),
     ];
-    if let Some(collection) = command.collection() {
+    if let Some(collection) = shape_collection(command) {
         attributes.push(KeyValue::new("db.collection.name", short(collection)));
     }
     attributes
-}
-
-fn ended(attributes: &mut Vec<KeyValue>, code: Option<&str>) -> Status {
-    if let Some(code) = code {
-        attributes.push(KeyValue::new("db.response.status_code", code.to_owned()));
-        attributes.push(KeyValue::new("error.type", code.to_owned()));
-    }
-    status(code)
 }
 
 /// (Without a description: a server's text may quote values.)

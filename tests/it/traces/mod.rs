@@ -10,6 +10,7 @@ use self::collector::{Collector, Manner, attribute};
 use crate::parts::asker::Asker;
 use crate::parts::proxy::Proxy;
 use crate::parts::{shared, wait};
+use crate::raw::{RawClient, Section, encode, op_msg};
 
 const NONE: (&str, &str) = ("cache.external_writes", "\"none\"");
 const ALL: (&str, &str) = ("traces.share", "1.0");
@@ -101,6 +102,59 @@ async fn a_miss_has_its_exchange_beneath_it_a_hit_has_none_and_no_value_is_told(
     );
     let waits = || proxy.count("/traces/sent") as usize == collector.spans().len();
     wait::until("what was sent is counted", waits);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_users_nor_roles_are_named() {
+    let rs = shared::rs().await;
+    let db = shared::database("traces");
+    let collector = Collector::start(Manner::Takes).await;
+    let proxy = proxy(&rs.seed_uri(), &collector);
+    let mut asker = Asker::connect(proxy.address()).await;
+    for command in [
+        doc! {"createUser": SECRET, "pwd": SECRET, "roles": []},
+        doc! {"usersInfo": SECRET},
+        doc! {"createRole": SECRET, "privileges": [], "roles": []},
+        doc! {"dropRole": SECRET},
+        doc! {"dropUser": SECRET},
+        doc! {"unheardOf": SECRET},
+    ] {
+        let mut command = command;
+        command.insert("$db", &db);
+        asker.reply(&command).await;
+    }
+    let requests = || of(&collector.spans(), SpanKind::Server).len();
+    wait::until("the spans have come", || requests() >= 6);
+    let names: Vec<String> = collector.spans().iter().map(|s| s.name.clone()).collect();
+    assert!(names.contains(&format!("createUser {db}")), "{names:?}");
+    assert!(!collector.has_seen(SECRET.as_bytes()), "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_whose_client_has_left_is_told() {
+    let rs = shared::rs().await;
+    let db = shared::database("traces");
+    let collector = Collector::start(Manner::Takes).await;
+    let proxy = proxy(&rs.seed_uri(), &collector);
+    let insert = doc! {"insert": "c", "documents": [{"_id": 1}], "$db": &db};
+    Asker::connect(proxy.address()).await.ask(&insert).await;
+    let mut client = RawClient::connect(proxy.address()).await.unwrap();
+    let slow = doc! {"find": "c", "filter": {"$where": "sleep(20000) || true"}, "$db": &db};
+    let body = Section::Body(encode(&slow));
+    let id = client.id();
+    client.send_bytes(&op_msg(id, 0, &[body])).await.unwrap();
+    wait::until("it has arrived", || {
+        proxy.count("/pool/links") > proxy.count("/pool/idle")
+    });
+    drop(client);
+    let left = || {
+        let spans = collector.spans();
+        let whole = of(&spans, SpanKind::Server);
+        whole
+            .into_iter()
+            .any(|span| told(span, "error.type") == "client_gone")
+    };
+    wait::until("it is told", left);
 }
 
 #[tokio::test(flavor = "multi_thread")]
