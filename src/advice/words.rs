@@ -146,7 +146,10 @@ fn effect(choice: &Choice, needs: &[Need]) -> String {
     let of = |(at, examines): (&usize, &f64)| {
         let need = needs.get(*at)?;
         let (now, then) = (number(need.examined), number(examines.max(1.0)));
-        Some(format!("about {then} documents examined instead of {now}"))
+        let documents = if then == "1" { "document" } else { "documents" };
+        Some(format!(
+            "about {then} {documents} examined instead of {now}"
+        ))
     };
     let list: Vec<String> = choice
         .serves
