@@ -41,42 +41,44 @@ impl<'a> ReplyView<'a> {
     /// Reads a reply document. Broken BSON reads as a reply that isn't ok.
     pub fn read(body: &'a [u8]) -> ReplyView<'a> {
         let mut view = ReplyView::default();
-        for element in doc::elements(body) {
-            let Ok(element) = element else {
+        for field in doc::fields(body) {
+            let Ok(field) = field else {
                 return ReplyView::default();
             };
-            match element.key {
-                "ok" => view.ok = element.as_f64() == Some(1.0),
-                "code" => view.code = element.as_i32(),
-                "n" => view.n = element.as_i64(),
-                "nModified" => view.n_modified = element.as_i64(),
-                "upserted" => view.upserted = true,
-                "writeErrors" => view.write_errors = true,
-                "writeConcernError" => {
+            let element = field.unnamed();
+            match field.key {
+                b"ok" => view.ok = element.as_f64() == Some(1.0),
+                b"code" => view.code = element.as_i32(),
+                b"n" => view.n = element.as_i64(),
+                b"nModified" => view.n_modified = element.as_i64(),
+                b"upserted" => view.upserted = true,
+                b"writeErrors" => view.write_errors = true,
+                b"writeConcernError" => {
                     view.write_errors = true;
                     view.write_concern_code = element
                         .as_document()
                         .and_then(|error| doc::find(error, "code"))
                         .and_then(|code| code.as_i32());
                 }
-                "opTime" => {
+                b"opTime" => {
                     view.op_time = element
                         .as_document()
                         .and_then(|op| doc::find(op, "ts"))
                         .and_then(|ts| ts.as_timestamp());
                 }
-                "retriedStmtIds" | "retriedStmtId" => view.retried = true,
-                "errorLabels" => view.labels = element.as_array(),
-                "done" => view.done = element.is_truthy(),
-                "$clusterTime" => view.has_cluster_time = true,
-                "lastErrorObject" => view.last_error_object = element.as_document(),
-                "cursor" => {
+                b"retriedStmtIds" | b"retriedStmtId" => view.retried = true,
+                b"errorLabels" => view.labels = element.as_array(),
+                b"done" => view.done = element.is_truthy(),
+                b"$clusterTime" => view.has_cluster_time = true,
+                b"lastErrorObject" => view.last_error_object = element.as_document(),
+                b"cursor" => {
                     if let Some(cursor) = element.as_document() {
                         view.cursor_id = doc::find(cursor, "id").and_then(|id| id.as_i64());
                         view.partial = doc::find(cursor, "partialResultsReturned")
                             .is_some_and(|p| p.is_truthy());
                     }
                 }
+                _ if !field.is_named() => return ReplyView::default(),
                 _ => {}
             }
         }

@@ -116,13 +116,14 @@ impl<'a> Iterator for Elements<'a> {
 impl FusedIterator for Elements<'_> {}
 
 /// The first element called `key`; `None` if it is absent or if the document
-/// is broken before it.
+/// is broken before it. (Keys that come before aren't looked at for being text.)
 #[inline]
 #[must_use]
 pub fn find<'a>(doc: &'a [u8], key: &str) -> Option<Element<'a>> {
-    elements(doc)
+    fields(doc)
         .map_while(Result::ok)
-        .find(|element| element.key == key)
+        .find(|field| field.key == key.as_bytes())
+        .and_then(|field| field.named().ok())
 }
 
 /// Checks the top level of a document.
