@@ -7,10 +7,13 @@
 //!
 //! A namespace whose requests have become slow must not hold every link. So at most a share of them
 //! serves one namespace at a time, and its further requests queue by themselves. Namespaces are
-//! hashed into a fixed table; two that share a place share its links. getMores, which may wait for
-//! something new for long, and transactions, which hold locks that others wait for, take part in
-//! neither. The same goes for a server, where there are several (`occupancy.rs`); it may have more than a
-//! namespace, so that a slow namespace doesn't take all that its server has.
+//! hashed into a fixed table; two that share a place share its links. The same goes for a server, where
+//! there are several (`occupancy.rs`); it may have more than a namespace, so that a slow namespace
+//! doesn't take all that its server has.
+//!
+//! getMores, which may wait for something new for long, transactions, which hold locks that others wait
+//! for, and the commands with which an operator looks at a server and ends what runs there take part in
+//! neither.
 
 use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
@@ -210,9 +213,18 @@ impl Admission {
     }
 }
 
-/// Whether it needs no place: it may take its time, or others may wait for it.
+/// Whether it needs no place: it may take its time, others may wait for it, or it ends what holds the
+/// places, or shows it.
 fn queues_apart(command: &Command) -> bool {
-    command.in_transaction || command.kind == Kind::GetMore
+    match command.kind {
+        Kind::GetMore | Kind::KillCursors | Kind::Upkeep => true,
+        // Of a server or a database, not of a collection, as `currentOp` and `aggregate: 1`. (What is
+        // explained is.)
+        Kind::Read | Kind::Aggregate if command.collection().is_none() => {
+            command.name() != "explain"
+        }
+        _ => command.in_transaction,
+    }
 }
 
 /// A place in the queue.
@@ -315,6 +327,39 @@ mod tests {
         drop((held.pop(), more));
         admission.enter(&slow, &mut find("d")).await.unwrap();
         assert_eq!(slow.occupancy.busy(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_ends_work_or_looks_at_it_waits_for_nobody() {
+        let admission = admission(config::Admission::default(), 4);
+        let address = crate::upstream::Address::parse("h:1").unwrap();
+        let slow = Server::new(1, address, admission.links_of_server());
+        let mut held = Vec::new();
+        for name in ["a", "b", "c"] {
+            held.push(admission.enter(&slow, &mut find(name)).await.unwrap());
+        }
+        for command in [
+            doc! {"ping": 1, "$db": "admin"},
+            doc! {"currentOp": 1, "$db": "admin"},
+            doc! {"aggregate": 1, "pipeline": [{"$currentOp": {}}], "cursor": {}, "$db": "admin"},
+            doc! {"serverStatus": 1, "$db": "admin"},
+            doc! {"killOp": 1, "op": 1, "$db": "admin"},
+            doc! {"killSessions": [], "$db": "admin"},
+            doc! {"endSessions": [], "$db": "admin"},
+            doc! {"killCursors": "a", "cursors": [1_i64], "$db": "d"},
+            doc! {"abortTransaction": 1, "autocommit": false, "$db": "admin"},
+        ] {
+            let entered = admission.enter(&slow, &mut request(&command)).await;
+            assert!(entered.is_ok(), "{command}");
+        }
+        for command in [
+            doc! {"bulkWrite": 1, "ops": [], "nsInfo": [], "$db": "admin"},
+            doc! {"explain": {"find": "a"}, "$db": "d"},
+            doc! {"aggregate": "a", "pipeline": [], "cursor": {}, "$db": "d"},
+        ] {
+            let entered = admission.enter(&slow, &mut request(&command)).await;
+            assert!(entered.is_err(), "{command}");
+        }
     }
 
     #[tokio::test]
