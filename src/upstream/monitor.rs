@@ -113,8 +113,8 @@ async fn session(
     };
     let mut document = document;
     if server.round_trip_us() == 0 {
-        // A guess, for the first requests: a dial takes a few round trips.
-        server.took(began.elapsed().as_micros() as u64 / 2);
+        // A dial takes a few round trips.
+        server.guess(began.elapsed().as_micros() as u64 / 2);
     }
     loop {
         let Some(hello) = Hello::read(document) else {

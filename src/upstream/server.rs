@@ -24,6 +24,8 @@ pub struct Server {
     incarnation: Mutex<Incarnation>,
     /// Moving average, microseconds; 0 = it was never measured.
     round_trip_us: AtomicU64,
+    /// What stands for it until then.
+    guess_us: AtomicU64,
     /// What is under way there.
     pub(super) occupancy: Occupancy,
     /// Whether requests should be sent to it at all.
@@ -67,6 +69,7 @@ impl Server {
             generation: AtomicU64::new(0),
             incarnation: Mutex::new(Incarnation::NeverSeen),
             round_trip_us: AtomicU64::new(0),
+            guess_us: AtomicU64::new(0),
             occupancy: Occupancy::new(places),
             breaker: Breaker::default(),
             superseded: watch::Sender::new(false),
@@ -86,9 +89,18 @@ impl Server {
         self.state.store(Arc::new(state));
     }
 
-    /// The average round trip, microseconds; 0 = it was never measured.
+    /// The average round trip, microseconds, or a guess; 0 = there isn't even that.
     pub fn round_trip_us(&self) -> u64 {
-        self.round_trip_us.load(Relaxed)
+        match self.round_trip_us.load(Relaxed) {
+            0 => self.guess_us.load(Relaxed),
+            measured => measured,
+        }
+    }
+
+    /// What a round trip may take, for the first requests. Whatever is measured takes its place: an
+    /// average would be long in forgetting it.
+    pub(super) fn guess(&self, us: u64) {
+        self.guess_us.store(us, Relaxed);
     }
 
     /// A hello took so long ("Server Selection": a moving average that weighs the last one by a fifth).
@@ -209,6 +221,17 @@ mod tests {
         server.gone();
         server.gone();
         assert!(server.answered_as(Some(&a)));
+    }
+
+    #[test]
+    fn a_guess_is_forgotten_once_a_round_trip_was_measured() {
+        let server = server();
+        server.guess(500_000);
+        assert_eq!(server.round_trip_us(), 500_000);
+        server.took(1_000);
+        assert_eq!(server.round_trip_us(), 1_000);
+        server.took(2_000);
+        assert_eq!(server.round_trip_us(), 1_200);
     }
 
     #[test]
