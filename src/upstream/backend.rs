@@ -243,9 +243,8 @@ impl Upstream {
         request: &Request,
         search: &Search<'_>,
     ) -> Result<Route, Failure> {
-        let own = self.pool.servers_of(&request.principal);
-        let fits = self.topology.select_now(search, |s| own.contains(&s.id));
-        if let Some(server) = fits {
+        let own = |server: &Server| self.pool.has_links(server, &request.principal);
+        if let Some(server) = self.topology.select_now(search, own) {
             return Ok(Route::Chosen(server));
         }
         let wanted = &ReadPreference::primary();

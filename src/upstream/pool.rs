@@ -139,14 +139,11 @@ impl Pool {
         }
     }
 
-    /// The servers to which `principal` has links at all.
-    pub(super) fn servers_of(&self, principal: &Principal) -> Vec<u32> {
+    /// Whether `principal` has links to a server at all.
+    pub(super) fn has_links(&self, server: &Server, principal: &Principal) -> bool {
         let inner = self.inner.lock();
-        let of_it = inner
-            .groups
-            .iter()
-            .filter(|((_, id), group)| *id == principal.id && group.live > 0);
-        of_it.map(|((server, _), _)| *server).collect()
+        let group = inner.groups.get(&(server.id, principal.id));
+        group.is_some_and(|group| group.live > 0)
     }
 
     /// A link on which `principal` has just proved itself joins the others of that principal.
