@@ -34,17 +34,29 @@ fn is_about_rights(command: &str) -> bool {
 
 /// Whether a command that may write anywhere names the database where a place is named.
 fn is_named(command: &Command, msg: &OpMsg) -> bool {
-    let place = |value: &str| is_within(value) || value == DATABASE;
-    let first = doc::elements(command.body()).next();
-    let first = first.and_then(Result::ok).and_then(|e| e.as_str());
-    // (The database to be sharded or moved; another command's first field may be anything.)
-    let moves = matches!(command.name(), "enableSharding" | "movePrimary");
+    if matches!(command.name(), "mapReduce" | "mapreduce") {
+        // Its other strings are collections of its own database.
+        let out = doc::find(command.body(), "out").and_then(|out| out.as_document());
+        let db = out.and_then(|out| doc::find(out, "db"));
+        return db.and_then(|db| db.as_str()) == Some(DATABASE);
+    }
     let documents = msg.sequences.iter().flatten();
-    first.is_some_and(|value| is_within(value) || moves && place(value))
+    is_first(command)
         || names(command.body(), 0)
         || documents
             .filter_map(Result::ok)
             .any(|document| names(document, 0))
+}
+
+/// Whether a command's first field is a place in the database. On other databases than `admin` it is a
+/// collection there, whatever it is called.
+fn is_first(command: &Command) -> bool {
+    // (The database to be sharded or moved; another command's first field may be anything.)
+    let moves = matches!(command.name(), "enableSharding" | "movePrimary");
+    // A string, though not always a collection.
+    let first = command.collection();
+    command.db() == "admin"
+        && first.is_some_and(|value| is_within(value) || moves && value == DATABASE)
 }
 
 fn names(document: &[u8], depth: usize) -> bool {
@@ -100,6 +112,7 @@ mod tests {
             doc! {"aggregate": "c", "pipeline": [{"$out": {"db": "petiole", "coll": "x"}}], "cursor": {}},
             doc! {"aggregate": "c", "pipeline": [{"$merge": {"into": {"db": "petiole", "coll": "x"}}}], "cursor": {}},
             doc! {"mapReduce": "c", "map": "", "reduce": "", "out": {"replace": "x", "db": "petiole"}},
+            doc! {"mapreduce": "petiole.c", "map": "", "reduce": "", "out": {"db": "petiole", "merge": "x"}},
         ] {
             assert!(reached(command.clone(), "shop"), "{command}");
         }
@@ -125,6 +138,12 @@ mod tests {
             doc! {"createUser": "petiole", "roles": [{"role": "read", "db": "petiole"}]},
             doc! {"renameCollection": "shop.petiole", "to": "shop.petiole.a"},
             doc! {"find": "petiole", "filter": {"ns": "petiole.a"}},
+            doc! {"validate": "petiole.events"},
+            doc! {"compact": "petiole.events"},
+            doc! {"mapReduce": "petiole.events", "map": "", "reduce": "", "out": {"inline": 1}},
+            doc! {"mapReduce": "c", "map": "", "reduce": "", "query": {"db": "petiole"}, "out": "x"},
+            doc! {"mapReduce": "c", "map": "", "reduce": "", "scope": {"to": "petiole.x"}, "out": "petiole.x"},
+            doc! {"mapreduce": "c", "map": "", "reduce": "", "out": {"merge": "petiole.x", "db": "shop"}},
         ] {
             assert!(!reached(command.clone(), "shop"), "{command}");
         }
