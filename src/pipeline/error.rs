@@ -36,16 +36,18 @@ pub enum Fault {
     },
     /// All links were busy for `upstream.wait_timeout`.
     #[error(
-        "no free upstream link within {waited_ms} ms: {links} of {max_links} links in use and {waiting} requests \
-         waiting; raise upstream.max_links or upstream.wait_timeout, or look for slow operations"
+        "no free upstream link within {waited_ms} ms: {links} of the {limit} links that {key} allows are in use and \
+         {waiting} requests wait; raise {key} or upstream.wait_timeout, or look for slow operations"
     )]
     WaitQueueTimeout {
         /// How long the request waited.
         waited_ms: u64,
         /// Links in use.
         links: usize,
-        /// `upstream.max_links`.
-        max_links: usize,
+        /// Links that there may be.
+        limit: usize,
+        /// The limit's key: of all links, or of a share.
+        key: &'static str,
         /// Requests still waiting.
         waiting: usize,
     },

@@ -9,7 +9,8 @@
 //! serves one namespace at a time, and its further requests queue by themselves. Namespaces are
 //! hashed into a fixed table; two that share a place share its links. The same goes for a server, where
 //! there are several (`occupancy.rs`); it may have more than a namespace, so that a slow namespace
-//! doesn't take all that its server has.
+//! doesn't take all that its server has. And of a namespace's links one server may have that share, so
+//! that a namespace is at hand where its servers are quick while it is slow at one.
 //!
 //! getMores, which may wait for something new for long, transactions, which hold locks that others wait
 //! for, and the commands with which an operator looks at a server and ends what runs there take part in
@@ -23,9 +24,9 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout_at};
 
 use super::occupancy::Occupied;
+use super::patience::Patience;
 use super::server::Server;
 use crate::command::{Command, Kind};
 use crate::config;
@@ -35,14 +36,14 @@ use crate::pipeline::{Decision, Failure, Fault, Request};
 #[derive(Debug)]
 pub(super) struct Admission {
     limits: config::Admission,
-    patience: Duration,
+    wait_timeout: Duration,
     queued: AtomicUsize,
     rejected: AtomicU64,
     principals: Counts<u64>,
     addresses: Counts<IpAddr>,
-    /// Empty if one namespace may have all links.
-    places: Box<[Semaphore]>,
-    links_of_one: usize,
+    namespaces: Shares,
+    /// Of a namespace's links, those at one of several servers.
+    namespaces_here: Shares,
     links_of_server: usize,
     max_links: usize,
     hasher: foldhash::fast::RandomState,
@@ -64,34 +65,42 @@ pub struct AdmissionStats {
 pub(super) struct Admitted<'a> {
     _principal: Option<Counted<'a, u64>>,
     _address: Option<Counted<'a, IpAddr>>,
-    _place: Option<SemaphorePermit<'a>>,
+}
+
+/// A request's places at a server. Dropped, they are free.
+#[derive(Debug)]
+pub(super) struct Entered<'a> {
+    _namespace_here: Option<SemaphorePermit<'a>>,
+    _namespace: Option<SemaphorePermit<'a>>,
+    _server: Occupied,
 }
 
 impl Admission {
-    pub fn new(limits: &config::Admission, max_links: usize, patience: Duration) -> Arc<Admission> {
-        let part = |share: f64| ((max_links as f64 * share) as usize).clamp(1, max_links.max(1));
-        let links_of_one = part(limits.namespace_share);
-        let places = match links_of_one < max_links {
-            true => (0..PLACES).map(|_| Semaphore::new(links_of_one)).collect(),
-            false => Box::default(),
-        };
+    pub fn new(
+        limits: &config::Admission,
+        max_links: usize,
+        wait_timeout: Duration,
+    ) -> Arc<Admission> {
+        let part = |of: usize, share: f64| ((of as f64 * share) as usize).clamp(1, of.max(1));
+        let links_of_namespace = part(max_links, limits.namespace_share);
+        let links_here = part(links_of_namespace, limits.server_share);
         Arc::new(Admission {
             limits: limits.clone(),
-            patience,
+            wait_timeout,
             queued: AtomicUsize::new(0),
             rejected: AtomicU64::new(0),
             principals: Counts::default(),
             addresses: Counts::default(),
-            places,
-            links_of_one,
-            links_of_server: part(limits.server_share),
+            namespaces: Shares::new(links_of_namespace, max_links, NAMESPACE_SHARE),
+            namespaces_here: Shares::new(links_here, links_of_namespace, SERVER_SHARE),
+            links_of_server: part(max_links, limits.server_share),
             max_links,
             hasher: foldhash::fast::RandomState::default(),
         })
     }
 
-    /// Lets a request in, when it is its namespace's turn, or refuses it.
-    pub async fn admit(&self, request: &mut Request) -> Result<Admitted<'_>, Failure> {
+    /// Lets a request in, or refuses it.
+    pub fn admit(&self, request: &Request) -> Result<Admitted<'_>, Failure> {
         let principal = match self.limits.max_per_principal {
             0 => None,
             most => Some(
@@ -116,20 +125,9 @@ impl Admission {
                 })?)
             }
         };
-        let place = match self.place(request) {
-            None => None,
-            Some(place) => Some(match place.try_acquire() {
-                Ok(permit) => permit,
-                Err(_) => {
-                    self.wait(place.acquire(), self.links_of_one, request)
-                        .await?
-                }
-            }),
-        };
         Ok(Admitted {
             _principal: principal,
             _address: address,
-            _place: place,
         })
     }
 
@@ -138,21 +136,48 @@ impl Admission {
         self.links_of_server
     }
 
-    /// Lets a request in at one of several servers, when it is its turn.
-    pub async fn enter(&self, server: &Server, request: &mut Request) -> Result<Occupied, Failure> {
-        let at = &server.occupancy;
-        if self.links_of_server >= self.max_links || queues_apart(&request.command) {
-            return Ok(at.enter(None));
-        }
-        let places = || Arc::clone(&at.places);
-        let place = match places().try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => {
-                let links = self.links_of_server;
-                self.wait(places().acquire_owned(), links, request).await?
-            }
+    /// What a request has for all that it waits for here and in the pool.
+    pub fn patience(&self, request: &Request) -> Patience {
+        Patience::new(self.wait_timeout, request.deadline())
+    }
+
+    /// Lets a request in at a server, one of so many, when it is its turn.
+    pub async fn enter(
+        &self,
+        server: &Server,
+        servers: usize,
+        request: &mut Request,
+        patience: &mut Patience,
+    ) -> Result<Entered<'_>, Failure> {
+        let apart = queues_apart(&request.command);
+        let several = servers > 1 && !apart;
+        let namespace = self.namespace(&request.command).filter(|_| !apart);
+        let here = namespace.filter(|_| several);
+        let here = here.map(|namespace| self.hasher.hash_one((server.id, namespace)));
+        // The narrowest first: who waits keeps no place that is wanted elsewhere. A namespace that waits
+        // for its turn at one server keeps at most what it may have there.
+        let namespaces = &self.namespaces_here;
+        let namespace_here = self.place(namespaces, here, request, patience).await?;
+        let namespaces = &self.namespaces;
+        let namespace = self.place(namespaces, namespace, request, patience).await?;
+        let places = || Arc::clone(&server.occupancy.places);
+        let place = if several && self.links_of_server < self.max_links {
+            Some(match places().try_acquire_owned() {
+                Ok(place) => place,
+                Err(_) => {
+                    let share = (self.links_of_server, SERVER_SHARE);
+                    self.wait(places().acquire_owned(), share, request, patience)
+                        .await?
+                }
+            })
+        } else {
+            None
         };
-        Ok(at.enter(Some(place)))
+        Ok(Entered {
+            _namespace_here: namespace_here,
+            _namespace: namespace,
+            _server: server.occupancy.enter(place),
+        })
     }
 
     /// Joins the queue, if there is room in it.
@@ -173,43 +198,83 @@ impl Admission {
         }
     }
 
-    fn place(&self, request: &Request) -> Option<&Semaphore> {
-        let command = &request.command;
-        if self.places.is_empty() || queues_apart(command) {
-            return None;
-        }
+    /// What stands for the namespace of a command, if it has one.
+    fn namespace(&self, command: &Command) -> Option<u64> {
         let namespace = (command.db(), command.collection()?);
-        let hash = self.hasher.hash_one(namespace) as usize;
-        self.places.get(hash % self.places.len())
+        Some(self.hasher.hash_one(namespace))
     }
 
-    /// Waits for a place of `links`, as long as a request may.
+    /// One of the places of a share, when it is the request's turn.
+    async fn place<'a>(
+        &self,
+        shares: &'a Shares,
+        whose: Option<u64>,
+        request: &mut Request,
+        patience: &mut Patience,
+    ) -> Result<Option<SemaphorePermit<'a>>, Failure> {
+        let Some(places) = whose.and_then(|whose| shares.of(whose)) else {
+            return Ok(None);
+        };
+        if let Ok(place) = places.try_acquire() {
+            return Ok(Some(place));
+        }
+        let share = (shares.links, shares.key);
+        let place = self.wait(places.acquire(), share, request, patience);
+        place.await.map(Some)
+    }
+
+    /// Waits for a place of a share of so many links, by its key.
     async fn wait<P>(
         &self,
         place: impl Future<Output = Result<P, AcquireError>>,
-        links: usize,
+        (links, key): (usize, &'static str),
         request: &mut Request,
+        patience: &mut Patience,
     ) -> Result<P, Failure> {
         let _in_queue = self.queue()?;
         request.trail.note(Decision::Queued);
-        let began = Instant::now();
-        let patience = began + self.patience;
-        let until = request.deadline().map_or(patience, |d| d.min(patience));
-        match timeout_at(until, place).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ if until < patience => Err(Failure::unsent(Fault::MaxTimeExpired)),
-            _ => Err(Failure::unsent(Fault::WaitQueueTimeout {
-                waited_ms: began.elapsed().as_millis() as u64,
-                links,
-                max_links: links,
-                waiting: self.queued.load(Relaxed),
-            })),
+        let timed_out = |waited_ms| Fault::WaitQueueTimeout {
+            waited_ms,
+            links,
+            limit: links,
+            key,
+            waiting: self.queued.load(Relaxed),
+        };
+        match patience.wait(place, timed_out).await? {
+            Ok(place) => Ok(place),
+            // (Nobody closes them.)
+            Err(_) => Err(Failure::unsent(timed_out(0))),
         }
     }
 
     fn refuse(&self, what: String, key: &'static str) -> Failure {
         self.rejected.fetch_add(1, Relaxed);
         Failure::unsent(Fault::Overloaded { what, key })
+    }
+}
+
+/// The places of many, hashed into a fixed table.
+#[derive(Debug)]
+struct Shares {
+    /// Empty if one may have all links.
+    places: Box<[Semaphore]>,
+    /// What one may have.
+    links: usize,
+    key: &'static str,
+}
+
+impl Shares {
+    fn new(links: usize, all: usize, key: &'static str) -> Shares {
+        let places = match links < all {
+            true => (0..PLACES).map(|_| Semaphore::new(links)).collect(),
+            false => Box::default(),
+        };
+        Shares { places, links, key }
+    }
+
+    fn of(&self, whose: u64) -> Option<&Semaphore> {
+        let at = (whose as usize).checked_rem(self.places.len())?;
+        self.places.get(at)
     }
 }
 
@@ -275,126 +340,8 @@ impl<K: Eq + Hash + Copy> Drop for Counted<'_, K> {
 
 /// Enough that two busy namespaces rarely meet.
 const PLACES: usize = 1024;
+const NAMESPACE_SHARE: &str = "admission.namespace_share";
+const SERVER_SHARE: &str = "admission.server_share";
 
 #[cfg(test)]
-mod tests {
-    use bson::doc;
-
-    use super::*;
-    use crate::pipeline::scripted::request;
-
-    fn admission(limits: config::Admission, max_links: usize) -> Arc<Admission> {
-        Admission::new(&limits, max_links, Duration::from_millis(20))
-    }
-
-    fn find(collection: &str) -> Request {
-        request(&doc! {"find": collection, "$db": "d"})
-    }
-
-    #[tokio::test]
-    async fn one_namespace_gets_its_share_and_another_is_not_held_up() {
-        let admission = admission(config::Admission::default(), 4);
-        let mut held = Vec::new();
-        for _ in 0..3 {
-            held.push(admission.admit(&mut find("slow")).await.unwrap());
-        }
-        let late = admission.admit(&mut find("slow")).await.unwrap_err();
-        assert!(matches!(late.fault, Fault::WaitQueueTimeout { .. }) && !late.sent);
-        admission.admit(&mut find("other")).await.unwrap();
-        let more = doc! {"getMore": 1_i64, "collection": "slow", "$db": "d"};
-        admission.admit(&mut request(&more)).await.unwrap();
-        held.pop();
-        admission.admit(&mut find("slow")).await.unwrap();
-        assert_eq!(admission.stats().queued, 0);
-    }
-
-    #[tokio::test]
-    async fn one_server_gets_its_share_and_transactions_and_cursors_need_none() {
-        let admission = admission(config::Admission::default(), 4);
-        let address = || crate::upstream::Address::parse("h:1").unwrap();
-        let [slow, other] =
-            [1, 2].map(|id| Server::new(id, address(), admission.links_of_server()));
-        let mut held = Vec::new();
-        for name in ["a", "b", "c"] {
-            held.push(admission.enter(&slow, &mut find(name)).await.unwrap());
-        }
-        let late = admission.enter(&slow, &mut find("d")).await.unwrap_err();
-        assert!(matches!(late.fault, Fault::WaitQueueTimeout { .. }) && !late.sent);
-        admission.enter(&other, &mut find("d")).await.unwrap();
-        let more = doc! {"getMore": 1_i64, "collection": "d", "$db": "d"};
-        let more = admission.enter(&slow, &mut request(&more)).await.unwrap();
-        assert_eq!((slow.occupancy.busy(), other.occupancy.busy()), (4, 0));
-        drop((held.pop(), more));
-        admission.enter(&slow, &mut find("d")).await.unwrap();
-        assert_eq!(slow.occupancy.busy(), 2);
-    }
-
-    #[tokio::test]
-    async fn what_ends_work_or_looks_at_it_waits_for_nobody() {
-        let admission = admission(config::Admission::default(), 4);
-        let address = crate::upstream::Address::parse("h:1").unwrap();
-        let slow = Server::new(1, address, admission.links_of_server());
-        let mut held = Vec::new();
-        for name in ["a", "b", "c"] {
-            held.push(admission.enter(&slow, &mut find(name)).await.unwrap());
-        }
-        for command in [
-            doc! {"ping": 1, "$db": "admin"},
-            doc! {"currentOp": 1, "$db": "admin"},
-            doc! {"aggregate": 1, "pipeline": [{"$currentOp": {}}], "cursor": {}, "$db": "admin"},
-            doc! {"serverStatus": 1, "$db": "admin"},
-            doc! {"killOp": 1, "op": 1, "$db": "admin"},
-            doc! {"killSessions": [], "$db": "admin"},
-            doc! {"endSessions": [], "$db": "admin"},
-            doc! {"killCursors": "a", "cursors": [1_i64], "$db": "d"},
-            doc! {"abortTransaction": 1, "autocommit": false, "$db": "admin"},
-        ] {
-            let entered = admission.enter(&slow, &mut request(&command)).await;
-            assert!(entered.is_ok(), "{command}");
-        }
-        for command in [
-            doc! {"bulkWrite": 1, "ops": [], "nsInfo": [], "$db": "admin"},
-            doc! {"explain": {"find": "a"}, "$db": "d"},
-            doc! {"aggregate": "a", "pipeline": [], "cursor": {}, "$db": "d"},
-        ] {
-            let entered = admission.enter(&slow, &mut request(&command)).await;
-            assert!(entered.is_err(), "{command}");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_over_a_limit_is_refused_with_labels_that_drivers_know() {
-        let limits = config::Admission {
-            max_per_principal: 2,
-            max_per_client: 1,
-            ..config::Admission::default()
-        };
-        let admission = admission(limits, 4);
-        let mut first = find("c");
-        first.address = Some([127, 0, 0, 1].into());
-        let held = admission.admit(&mut first).await.unwrap();
-        let refused = admission.admit(&mut first).await.unwrap_err();
-        let reply = refused.reply(&first.command);
-        assert_eq!(reply.code, 462);
-        assert_eq!(reply.labels, ["SystemOverloadedError", "RetryableError"]);
-        let second = admission.admit(&mut find("c")).await.unwrap();
-        assert!(admission.admit(&mut find("c")).await.is_err());
-        drop((held, second));
-        admission.admit(&mut first).await.unwrap();
-        assert_eq!(admission.stats().rejected, 2);
-        assert!(admission.principals.0.is_empty() && admission.addresses.0.is_empty());
-    }
-
-    #[test]
-    fn the_queue_is_bounded() {
-        let limits = config::Admission {
-            max_queue: 1,
-            ..config::Admission::default()
-        };
-        let admission = admission(limits, 4);
-        let waiting = admission.queue().unwrap();
-        assert!(admission.queue().is_err());
-        drop(waiting);
-        assert!(admission.queue().is_ok());
-    }
-}
+mod tests;

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::admission::{Admission, AdmissionStats};
+use super::admission::{Admission, AdmissionStats, Entered};
 use super::auth::{AuthLink, Principals};
 use super::dial::Dialer;
 use super::faults::Faults;
 use super::hello::Hello;
 use super::lease::{Checkout, Lease};
 use super::link::{LinkError, WhenFull};
-use super::occupancy::Occupied;
+use super::patience::Patience;
 use super::pin::Pins;
 use super::pool::{Pool, PoolStats, home};
 use super::read_preference::{Mode, ReadPreference};
@@ -66,7 +66,7 @@ impl Upstream {
             local_threshold: config.local_threshold,
             failover_wait: config.failover_wait,
             breaker_failures: config.breaker_failures,
-            links_of_one: admission.links_of_server(),
+            links_of_server: admission.links_of_server(),
         };
         let topology = Topology::start(
             &seeds.addresses,
@@ -77,7 +77,6 @@ impl Upstream {
         );
         let pool = Pool::new(
             config.max_links,
-            config.wait_timeout,
             config.link_idle_timeout,
             Arc::clone(&admission),
         );
@@ -174,7 +173,7 @@ impl Upstream {
 
     /// A link for a lane: an exhaust cursor, whose replies come without being asked for.
     pub async fn open_lane(&self, request: &mut Request) -> Result<Lease, Failure> {
-        // (It may take for ever: it doesn't count for its server.)
+        // (It may take for ever: it keeps no place.)
         Ok(self.leased(request).await?.lease)
     }
 
@@ -254,27 +253,28 @@ impl Upstream {
 
     /// A server and a link to it. Where a server can be chosen, one that can't be reached is no
     /// reason to fail: nothing was sent.
-    async fn leased(&self, request: &mut Request) -> Result<Leased, Failure> {
+    async fn leased(&self, request: &mut Request) -> Result<Leased<'_>, Failure> {
         let began = Instant::now();
+        let mut patience = self.admission.patience(request);
         loop {
             let route = self.route(request, began).await?;
             let server = route.server();
             let generation = server.generation();
-            let occupied = match self.topology.len() {
-                1 => server.occupancy.enter(None),
-                _ => self.admission.enter(server, request).await?,
-            };
+            let entered = self
+                .admission
+                .enter(server, self.topology.len(), request, &mut patience)
+                .await?;
             if generation != server.generation() && matches!(route, Route::Chosen(_)) {
                 // It was lost while this one waited for it.
                 continue;
             }
-            match self.lease(request, server).await {
+            match self.lease(request, server, &mut patience).await {
                 Ok(lease) => {
                     let server = Arc::clone(server);
                     return Ok(Leased {
                         server,
                         lease,
-                        _occupied: occupied,
+                        _entered: entered,
                     });
                 }
                 Err(failure) => {
@@ -292,10 +292,15 @@ impl Upstream {
     }
 
     /// A link to `server`, dialled if there is room, waited for if not.
-    async fn lease(&self, request: &mut Request, server: &Arc<Server>) -> Result<Lease, Failure> {
+    async fn lease(
+        &self,
+        request: &mut Request,
+        server: &Arc<Server>,
+        patience: &mut Patience,
+    ) -> Result<Lease, Failure> {
         let (checkout, queued) = self
             .pool
-            .checkout(server, &request.principal, request.deadline())
+            .checkout(server, &request.principal, patience)
             .await?;
         if queued {
             request.trail.note(Decision::Queued);
@@ -311,11 +316,11 @@ impl Upstream {
     }
 
     async fn exchange(&self, request: &mut Request) -> Outcome {
-        let _admitted = self.admission.admit(request).await?;
+        let _admitted = self.admission.admit(request)?;
         let Leased {
             server,
             mut lease,
-            _occupied,
+            _entered,
         } = self.leased(request).await?;
         let shortened = shortened(request)?;
         request.met = Some(self.topology.met(&server));
@@ -400,11 +405,11 @@ fn shortened(request: &Request) -> Result<Option<Frame>, Failure> {
     Ok(Some(Frame { bytes }))
 }
 
-/// A link, and a request's place at the server that it leads to.
-struct Leased {
+/// A link, and a request's places at the server that it leads to.
+struct Leased<'a> {
     server: Arc<Server>,
     lease: Lease,
-    _occupied: Occupied,
+    _entered: Entered<'a>,
 }
 
 /// Where a request goes.

@@ -18,6 +18,7 @@ mod lease;
 mod link;
 mod monitor;
 mod occupancy;
+mod patience;
 mod pin;
 mod pool;
 mod read_preference;

@@ -29,6 +29,11 @@ impl Occupancy {
         self.busy.load(Relaxed)
     }
 
+    /// How much there is to do: more where there's no place left, then where more is under way.
+    pub fn load(&self) -> (bool, usize) {
+        (self.places.available_permits() == 0, self.busy())
+    }
+
     /// One more is, until the answer is dropped. `place`: `None` for what needs none.
     pub fn enter(&self, place: Option<OwnedSemaphorePermit>) -> Occupied {
         self.busy.fetch_add(1, Relaxed);

@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::admission::Admission;
 use super::lease::{Checkout, Lease, Room};
 use super::link::Link;
+use super::patience::Patience;
 use super::server::Server;
 use crate::pipeline::{Failure, Fault, Principal};
 
@@ -28,7 +29,6 @@ use crate::pipeline::{Failure, Fault, Principal};
 pub struct Pool {
     inner: Mutex<Inner>,
     max_links: usize,
-    wait_timeout: Duration,
     idle_timeout: Duration,
     admission: Arc<Admission>,
 }
@@ -74,14 +74,12 @@ pub struct PoolStats {
 impl Pool {
     pub(super) fn new(
         max_links: usize,
-        wait_timeout: Duration,
         idle_timeout: Duration,
         admission: Arc<Admission>,
     ) -> Arc<Pool> {
         Arc::new(Pool {
             inner: Mutex::default(),
             max_links: max_links.max(1),
-            wait_timeout,
             idle_timeout,
             admission,
         })
@@ -93,7 +91,7 @@ impl Pool {
         self: &Arc<Self>,
         server: &Arc<Server>,
         principal: &Arc<Principal>,
-        deadline: Option<Instant>,
+        patience: &mut Patience,
     ) -> Result<(Checkout, bool), Failure> {
         let key = (server.id, principal.id);
         let (waiting, _in_queue) = {
@@ -120,22 +118,20 @@ impl Pool {
             });
             (waiting, in_queue)
         };
-        let began = Instant::now();
-        let patience = began + self.wait_timeout;
-        let until = deadline.map_or(patience, |d| d.min(patience));
-        match timeout_at(until, waiting).await {
-            Ok(Ok(checkout)) => Ok((checkout, true)),
-            Ok(Err(_)) => Err(Failure::unsent(Fault::PrincipalGone)),
-            Err(_) if until < patience => Err(Failure::unsent(Fault::MaxTimeExpired)),
-            Err(_) => {
-                let stats = self.stats();
-                Err(Failure::unsent(Fault::WaitQueueTimeout {
-                    waited_ms: began.elapsed().as_millis() as u64,
-                    links: stats.links,
-                    max_links: self.max_links,
-                    waiting: stats.waiting,
-                }))
+        let timed_out = |waited_ms| {
+            let stats = self.stats();
+            Fault::WaitQueueTimeout {
+                waited_ms,
+                links: stats.links,
+                limit: self.max_links,
+                key: "upstream.max_links",
+                waiting: stats.waiting,
             }
+        };
+        let granted = patience.wait(waiting, timed_out).await?;
+        match granted {
+            Ok(checkout) => Ok((checkout, true)),
+            Err(_) => Err(Failure::unsent(Fault::PrincipalGone)),
         }
     }
 

