@@ -105,7 +105,7 @@ impl Retry {
             let need = tries.need(&outcome);
             tries.failed = need != Need::Nothing;
             let pause = match need {
-                Need::Nothing => return tries.conclude(outcome),
+                Need::Nothing => return tries.conclude(outcome, request),
                 Need::Again => Duration::ZERO,
                 Need::Later { base } => {
                     let base = base.unwrap_or(self.base_backoff);
@@ -127,7 +127,7 @@ impl Retry {
             let is_late = request.deadline().is_some_and(|end| end <= again_at);
             if !tries.allow(why, request.met, self) || is_late || !self.budget.spend() {
                 self.stats.gave_up();
-                return tries.conclude(outcome);
+                return tries.conclude(outcome, request);
             }
             tracing::debug!(target: "petiole::retry", command = request.command.name(), ?why, pause_ms = pause.as_millis() as u64,
                 "sent again");
@@ -248,17 +248,23 @@ impl Tries {
 
     /// The outcome that the client gets: the last one, unless it says less than the one before
     /// (nothing was sent, or nothing was written this time).
-    fn conclude(&mut self, last: Outcome) -> Outcome {
+    fn conclude(&mut self, last: Outcome, request: &Request) -> Outcome {
         if let Err(failure) = &last
             && matches!(failure.fault, Fault::PrincipalGone)
             && self.earlier.as_ref().is_some_and(is_error)
         {
             // It tells the driver to authenticate anew: on another error its retry would take the
             // next connection of its pool, and get this one in the end.
-            return Err(Failure {
-                fault: Fault::PrincipalGone,
-                sent: true,
-            });
+            if self.was_sent {
+                return Err(Failure {
+                    fault: Fault::PrincipalGone,
+                    sent: true,
+                });
+            }
+            // What was sent has been answered, with an error: so is this, and nobody need wait for
+            // what is still under way.
+            let error = failure.reply(&request.command).document();
+            return Ok(Reply::document(&request.frame, &error));
         }
         let says_less = match &last {
             Ok(reply) => {

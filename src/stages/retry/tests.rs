@@ -238,14 +238,36 @@ async fn an_error_that_says_nothing_was_written_gives_way_to_the_one_before() {
 
 #[tokio::test]
 async fn a_client_who_must_authenticate_anew_is_told_so_whatever_failed_before() {
-    for first in [lost(), error(10107, &WRITE)] {
-        let place = place(&config::Retry::default());
-        let gone = Failure::unsent(Fault::PrincipalGone);
-        place.answers([first, Step::Fail(gone)]);
-        let failure = place.ask(increment(Some(1))).await.unwrap_err();
-        assert!(matches!(failure.fault, Fault::PrincipalGone));
-        assert!(failure.sent, "the first try may have been executed");
-    }
+    let gone = || Step::Fail(Failure::unsent(Fault::PrincipalGone));
+    let place = place(&config::Retry::default());
+    place.answers([lost(), gone()]);
+    let failure = place.ask(increment(Some(1))).await.unwrap_err();
+    assert!(matches!(failure.fault, Fault::PrincipalGone));
+    assert!(failure.sent, "the first try may have been executed");
+    assert_eq!(place.fences.quarantined(), 1, "or may yet be");
+    place.answers([error(10107, &WRITE), gone()]);
+    let reply = place.ask(increment(Some(2))).await.unwrap();
+    assert_eq!(reply.get_i32("code").ok(), Some(91));
+    let labels = reply.get_array("errorLabels").unwrap();
+    assert_eq!(labels, bson::bson!([WRITE[0]]).as_array().unwrap());
+    assert_eq!(place.fences.quarantined(), 1, "nothing is under way");
+}
+
+#[tokio::test]
+async fn a_session_of_the_proxys_own_serves_again_once_its_write_has_been_answered() {
+    let place = place(&config::Retry::default());
+    let gone = Failure::unsent(Fault::PrincipalGone);
+    place.answers([error(10107, &WRITE), Step::Fail(gone), fine()]);
+    let reply = place.ask(increment(None)).await.unwrap();
+    assert_eq!(reply.get_i32("code").ok(), Some(91));
+    assert!(
+        !reply.contains_key("errorLabels"),
+        "the label was the number's"
+    );
+    place.ask(increment(None)).await.unwrap();
+    let asked = place.backend.asked();
+    assert_eq!(asked[0].get("lsid"), asked[2].get("lsid"));
+    assert_eq!(place.fences.quarantined(), 0);
 }
 
 #[tokio::test]
