@@ -1,4 +1,5 @@
-//! A token bucket: each retry takes a token, each request that a client sends brings a part of one.
+//! A token bucket: each retry takes a token, each request that is sent to the upstream brings a part
+//! of one. (An answer from memory brings none, and a batch of many clients' writes as much as one.)
 //!
 //! So however many requests fail, retries add no more than that part to the load of the upstream
 //! (besides what is in the bucket, and one in a second, so that what is asked now and then is
@@ -34,7 +35,7 @@ impl Budget {
         }
     }
 
-    /// A client has sent a request.
+    /// A request is about to be sent, for the first time.
     pub fn earn(&self) {
         // Nearly always the bucket is full, and nothing is written.
         if self.tokens.load(Relaxed) < self.most {
