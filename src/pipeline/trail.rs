@@ -37,6 +37,8 @@ pub enum Decision {
     ExecutedBefore,
     /// An earlier try may still land, and no answer rules it out.
     InDoubt,
+    /// A driver's retry of what has been retried here in vain: it isn't retried again.
+    Spent,
 }
 
 impl Decision {
@@ -59,6 +61,7 @@ impl Decision {
             Decision::Retried => "retried",
             Decision::ExecutedBefore => "executed_before",
             Decision::InDoubt => "in_doubt",
+            Decision::Spent => "spent",
         }
     }
 
@@ -86,6 +89,11 @@ impl Trail {
         if let Some(slot) = self.decisions.iter_mut().find(|d| d.is_none()) {
             *slot = Some(decision);
         }
+    }
+
+    /// Adds what was decided about a request that was sent for this one.
+    pub fn join(&mut self, other: &Trail) {
+        other.iter().for_each(|decision| self.note(decision));
     }
 
     /// The decisions so far.

@@ -9,6 +9,9 @@
 //! On a standalone, a lost batch is lost as each write would have been.
 //!
 //! What is sent again here is what has been answered: to learn more than the answer tells.
+//!
+//! A try that was lost may land after a later one was refused (`Decision::InDoubt`). So from then on
+//! nothing of the batch is sent under other numbers, and each client's fence hears of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +27,7 @@ use super::split::{self, Share};
 use super::tally::{self, Did};
 use crate::command::{ReplyView, labels};
 use crate::config::WriteKind;
-use crate::pipeline::{Failure, OwnSession, OwnedNext};
+use crate::pipeline::{Decision, Failure, OwnSession, OwnedNext, Trail};
 use crate::wire::doc;
 
 /// Several clients' writes in one command.
@@ -36,6 +39,8 @@ pub(super) struct Batch<'a> {
     principal: u64,
     session: Option<OwnSession>,
     members: Vec<(Member, Share)>,
+    /// What was decided about its tries.
+    trail: Trail,
 }
 
 /// What became of a batch.
@@ -80,6 +85,7 @@ impl<'a> Batch<'a> {
             principal,
             session,
             members: members.into_iter().map(shared_out).collect(),
+            trail: Trail::default(),
         }
     }
 
@@ -104,13 +110,16 @@ impl<'a> Batch<'a> {
     async fn send(&mut self) -> Sent {
         let mut limit = self.session.map(|_| millis(self.shared.max_wait));
         let mut was_sent = false;
+        let mut was_executed = false;
         loop {
             let members = self.members.iter().map(|(member, _)| member);
             let Some(mut request) = merge::merged(members, self.form, self.session.as_ref(), limit)
             else {
                 return Sent::Refused;
             };
-            let body = match self.next.borrow().run(&mut request).await {
+            let outcome = self.next.borrow().run(&mut request).await;
+            self.trail.join(&request.trail);
+            let body = match outcome {
                 Ok(reply) => Bytes::copy_from_slice(reply.body()),
                 Err(mut failure) => {
                     failure.sent |= was_sent;
@@ -125,9 +134,13 @@ impl<'a> Batch<'a> {
             } else if view.ok && limit.is_some() && split::has_write_concern_timeout(&body) {
                 // It is all executed; only our own limit ended the wait for its replication.
                 limit = None;
+                was_executed = true;
                 self.shared.stats.resent();
             } else if view.ok {
                 return self.results(body).await;
+            } else if was_executed || self.is_in_doubt() {
+                // Whatever this try was refused for, an earlier one counts.
+                return Sent::Unsettled;
             } else if self.refuses_numbers(&body) {
                 self.shared.facts.note_unnumbered();
                 self.give_session_back();
@@ -140,6 +153,11 @@ impl<'a> Batch<'a> {
                 return self.refused(code, body);
             }
         }
+    }
+
+    /// Whether a try was lost and may still land. (It had a session then.)
+    fn is_in_doubt(&self) -> bool {
+        self.trail.has(Decision::InDoubt)
     }
 
     /// Whether the server doesn't know of statement numbers in a `bulkWrite`; then it has read no
@@ -272,15 +290,15 @@ impl<'a> Batch<'a> {
             match part {
                 Part::Answer(part) => {
                     let state = match self.session {
-                        Some(session) if askable => in_doubt(session, &share),
+                        Some(session) if askable => in_doubt(session, &share, &self.trail),
                         None if askable => State::Alone,
                         _ => State::Done(part.clone()),
                     };
                     self.shared.journal.set(id, state);
-                    member.ticket.tell(Told::Answer(part));
+                    member.ticket.tell(Told::Answer(part, self.trail));
                 }
-                Part::Undone => self.shared.send_away(member),
-                Part::Unknown => unclear.push((member, share)),
+                Part::Undone if !self.is_in_doubt() => self.shared.send_away(member),
+                Part::Undone | Part::Unknown => unclear.push((member, share)),
             }
         }
         self.members = unclear;
@@ -296,7 +314,9 @@ impl<'a> Batch<'a> {
             let id = member.write.id.as_ref();
             match self.session {
                 Some(session) if failure.sent => {
-                    self.shared.journal.set(id, in_doubt(session, share));
+                    self.shared
+                        .journal
+                        .set(id, in_doubt(session, share, &self.trail));
                 }
                 // (Without a session, only what may be applied twice has a number.)
                 _ => self.shared.journal.forget(id),
@@ -320,6 +340,7 @@ impl<'a> Batch<'a> {
             next: self.next.clone(),
             principal: self.principal,
             session,
+            trail: self.trail,
             may_reuse,
             waiting: self.members.into(),
         };
@@ -360,11 +381,12 @@ pub(super) fn must_stay_askable(reply: &ReplyView<'_>) -> bool {
     reply.has_label(labels::RETRYABLE_WRITE) || !reply.ok && reply.code.is_some_and(interrupted)
 }
 
-pub(super) fn in_doubt(session: OwnSession, share: &Share) -> State {
+pub(super) fn in_doubt(session: OwnSession, share: &Share, trail: &Trail) -> State {
     State::Doubt(Doubt {
         session,
         first: share.first,
         count: share.count,
+        retried: trail.has(Decision::Retried),
     })
 }
 

@@ -124,7 +124,7 @@ async fn alone(shared: &Shared, next: &OwnedNext, member: Member) {
     member
         .ticket
         .tell(match next.borrow().run(&mut request).await {
-            Ok(reply) => Told::Answer(Bytes::copy_from_slice(reply.body())),
+            Ok(reply) => Told::Answer(Bytes::copy_from_slice(reply.body()), request.trail),
             Err(failure) => Told::Failed(failure),
         });
 }

@@ -64,6 +64,8 @@ pub(super) struct Doubt {
     pub first: usize,
     /// How many statements.
     pub count: usize,
+    /// The proxy has already sent it again.
+    pub retried: bool,
 }
 
 /// What the journal says of a write that has just come.

@@ -302,8 +302,13 @@ impl Shared {
         let Some(mut asked) = asked else {
             return Err(Failure::lost("this retry isn't the write that it repeats"));
         };
+        if doubt.retried {
+            asked.trail.note(Decision::Spent);
+        }
         self.stats.one_by_one();
-        let reply = next.run(&mut asked).await?;
+        let outcome = next.run(&mut asked).await;
+        request.trail.join(&asked.trail);
+        let reply = outcome?;
         let view = ReplyView::read(reply.body());
         let answer = split::whole(reply.body(), true);
         if view.ok && !view.has_label(labels::RETRYABLE_WRITE) {
@@ -313,9 +318,12 @@ impl Shared {
         Ok(Reply::document(&request.frame, &answer))
     }
 
-    fn outcome(&self, told: Told, request: &Request) -> Outcome {
+    fn outcome(&self, told: Told, request: &mut Request) -> Outcome {
         match told {
-            Told::Answer(body) => Ok(Reply::document(&request.frame, &body)),
+            Told::Answer(body, trail) => {
+                request.trail.join(&trail);
+                Ok(Reply::document(&request.frame, &body))
+            }
             Told::Failed(failure) => Err(failure),
             Told::Alone => Err(Failure::lost("the write was to go alone")),
         }

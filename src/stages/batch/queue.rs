@@ -28,15 +28,15 @@ use tokio::time::Instant;
 use super::key::Write;
 use crate::command::ValueKey;
 use crate::memory::Live;
-use crate::pipeline::{Exchanges, Failure, Principal, Request};
+use crate::pipeline::{Exchanges, Failure, Principal, Request, Trail};
 use crate::wire::frame::Frame;
 use crate::wire::op_msg::OpMsg;
 
 /// What a client is told of its write.
 #[derive(Clone)]
 pub(super) enum Told {
-    /// The reply document.
-    Answer(Bytes),
+    /// The reply document, and what was decided about the command that it answers.
+    Answer(Bytes, Trail),
     /// There is none.
     Failed(Failure),
     /// Nothing was sent: do it yourself.

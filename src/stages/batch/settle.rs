@@ -13,7 +13,7 @@ use super::merge;
 use super::queue::{Member, Told};
 use super::split::{self, Share};
 use crate::command::ReplyView;
-use crate::pipeline::{OwnSession, OwnedNext};
+use crate::pipeline::{Decision, OwnSession, OwnedNext, Trail};
 
 /// A batch that as a whole can't be answered, in a task beside the queue. Each write gets a slice
 /// of time as long as others wait, so that one whose document is blocked doesn't hold up the rest:
@@ -23,6 +23,8 @@ pub(super) struct Settling {
     pub next: OwnedNext,
     pub principal: u64,
     pub session: OwnSession,
+    /// What was decided about the batch.
+    pub trail: Trail,
     /// Whether the session is free once all of these are settled.
     pub may_reuse: bool,
     pub waiting: VecDeque<(Member, Share)>,
@@ -43,13 +45,16 @@ impl Settling {
                 continue;
             };
             self.shared.stats.one_by_one();
-            let body = match self.next.borrow().run(&mut request).await {
+            let outcome = self.next.borrow().run(&mut request).await;
+            let mut trail = self.trail;
+            trail.join(&request.trail);
+            let body = match outcome {
                 Ok(reply) => Bytes::copy_from_slice(reply.body()),
                 Err(mut failure) => {
                     // Sent or not, it may have been executed with the batch.
                     failure.sent = true;
                     is_settled = false;
-                    let state = in_doubt(session, &share);
+                    let state = in_doubt(session, &share, &trail);
                     self.shared.journal.set(member.write.id.as_ref(), state);
                     member.ticket.tell(Told::Failed(failure));
                     continue;
@@ -64,14 +69,15 @@ impl Settling {
                 self.waiting.push_back((member, share));
             } else {
                 let part = split::whole(&body, share.labelled);
-                let stays = must_stay_askable(&view);
+                let may_still_land = !view.ok && trail.has(Decision::InDoubt);
+                let stays = must_stay_askable(&view) || may_still_land;
                 is_settled &= !stays;
                 let state = match stays {
-                    true => in_doubt(session, &share),
+                    true => in_doubt(session, &share, &trail),
                     false => State::Done(part.clone()),
                 };
                 self.shared.journal.set(member.write.id.as_ref(), state);
-                member.ticket.tell(Told::Answer(part));
+                member.ticket.tell(Told::Answer(part, trail));
             }
         }
         if is_settled {

@@ -84,7 +84,8 @@ impl Retry {
         match self.takes_number(request) {
             true => self.run_numbered(request, next).await,
             false => {
-                let is_drivers_retry = self.spent.take(request);
+                let is_drivers_retry =
+                    self.spent.take(request) || request.trail.has(Decision::Spent);
                 let mut tries = Tries::of(repeatable(&request.command));
                 if is_drivers_retry {
                     tries.may_not_repeat();

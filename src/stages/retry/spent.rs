@@ -3,6 +3,9 @@
 //! Otherwise two tries here for each of two tries there would be four. A driver's retry is known by
 //! its session: a write has the same number, a read comes as the next of its kind on the same
 //! collection. Entries are used up by the retry that they wait for, and the oldest are forgotten.
+//!
+//! A batch has a session of the proxy's own. A driver's retry of a write that was in one is known by
+//! the journal of batches, which says so in the request's trail (`Decision::Spent`).
 
 use std::hash::BuildHasher;
 use std::time::Duration;

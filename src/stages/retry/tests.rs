@@ -287,6 +287,16 @@ async fn a_drivers_own_retry_is_not_retried_again() {
 }
 
 #[tokio::test]
+async fn what_is_known_to_be_a_drivers_retry_is_not_retried_again() {
+    let place = place(&config::Retry::default());
+    place.answers([lost()]);
+    let mut again = request(&increment(Some(1)));
+    again.trail.note(Decision::Spent);
+    assert!(place.pipeline.run(&mut again).await.is_err());
+    assert_eq!(place.sent(), 1);
+}
+
+#[tokio::test]
 async fn what_an_overloaded_server_refuses_is_sent_twice_more_with_pauses() {
     let place = place(&config::Retry::default());
     let more = doc! {"getMore": 5_i64, "collection": "c", "$db": "d"};

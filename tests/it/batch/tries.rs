@@ -3,7 +3,7 @@
 use bson::{Document, doc};
 use petiole::embedded::{Deployment, MongodOptions};
 
-use super::{ON, ask};
+use super::{ON, ask, lsid};
 use crate::parts::proxy::Proxy;
 use crate::parts::wait;
 use crate::raw::{RawClient, Section, encode};
@@ -12,6 +12,13 @@ const FOLLOWERS: i32 = 6;
 
 fn insert(id: i32) -> Document {
     doc! {"insert": "c", "documents": [{"_id": id}], "$db": "d"}
+}
+
+/// As a driver sends it.
+fn retryable(id: i32) -> Document {
+    let mut command = insert(id);
+    command.extend(doc! {"lsid": lsid(), "txnNumber": 1_i64});
+    command
 }
 
 /// Sets the failpoint; how many commands it has met so far.
@@ -28,10 +35,12 @@ async fn failpoint(direct: &mut RawClient, how: Document) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_is_sent_twice_at_most_as_any_other_write() {
+async fn a_batch_is_sent_twice_at_most_and_each_drivers_retry_once_as_with_any_other_write() {
     let options = MongodOptions::default().set_parameter("enableTestCommands", "1");
     let deployment = Deployment::start(options).await.unwrap();
-    let proxy = Proxy::start(&deployment.seed_uri(), &[ON, ("batch.max_wait", "\"30s\"")]);
+    let patient = ("batch.max_wait", "\"30s\"");
+    let no_breaker = ("upstream.breaker_failures", "0");
+    let proxy = Proxy::start(&deployment.seed_uri(), &[ON, patient, no_breaker]);
     let mut direct = RawClient::connect(&deployment.addresses()[0])
         .await
         .unwrap();
@@ -46,9 +55,10 @@ async fn a_batch_is_sent_twice_at_most_as_any_other_write() {
         "blockTimeMS": 1_500,
     };
     let before = failpoint(&mut direct, doc! {"mode": "alwaysOn", "data": data}).await;
-    for (id, client) in (0..).zip(&mut clients) {
+    let writes: Vec<Document> = (0..=FOLLOWERS).map(retryable).collect();
+    for (id, (write, client)) in writes.iter().zip(&mut clients).enumerate() {
         client
-            .send(0, &[Section::Body(encode(&insert(id)))])
+            .send(0, &[Section::Body(encode(write))])
             .await
             .unwrap();
         if id == 0 {
@@ -62,12 +72,19 @@ async fn a_batch_is_sent_twice_at_most_as_any_other_write() {
         let reply = Document::try_from(&*reply).unwrap();
         assert_eq!(reply.get_i32("code").ok(), Some(6), "{reply}");
     }
-    let tries = failpoint(&mut direct, doc! {"mode": "off"}).await - before;
+    let data = doc! {"failCommands": ["insert"], "namespace": "d.c", "closeConnection": true};
+    let batched = failpoint(&mut direct, doc! {"mode": "alwaysOn", "data": data}).await;
     assert_eq!(proxy.count("/batch/size/max"), FOLLOWERS as u64);
     assert_eq!(
-        tries,
+        batched - before,
         2 + 2,
         "the first alone, and the batch: {}",
         proxy.status()
     );
+    for (write, client) in writes.iter().zip(&mut clients) {
+        let reply = ask(client, write).await.unwrap();
+        assert_eq!(reply.get_i32("code").ok(), Some(6), "{reply}");
+    }
+    let again = failpoint(&mut direct, doc! {"mode": "off"}).await - batched;
+    assert_eq!(again, writes.len() as i64, "{}", proxy.status());
 }

@@ -1,7 +1,7 @@
 //! What the retry stage does for batches, as far as these tests need it.
 
 use crate::command::{ReplyView, labels};
-use crate::pipeline::{BoxFuture, Next, Outcome, Request, Stage};
+use crate::pipeline::{BoxFuture, Decision, Next, Outcome, Request, Stage};
 
 /// Sends a write that has a number once more when it was lost, or when the server says so.
 pub(super) struct Again;
@@ -18,8 +18,14 @@ impl Stage for Again {
                 Ok(reply) => ReplyView::read(reply.body()).has_label(labels::RETRYABLE_WRITE),
                 Err(failure) => failure.sent,
             };
-            if request.command.txn_number.is_none() || !asks_for_it {
+            let may_be_repeated =
+                request.command.txn_number.is_some() && !request.trail.has(Decision::Spent);
+            if !may_be_repeated || !asks_for_it {
                 return outcome;
+            }
+            request.trail.note(Decision::Retried);
+            if outcome.is_err() {
+                request.trail.note(Decision::InDoubt);
             }
             match next.run(request).await {
                 // That says less than the first did.

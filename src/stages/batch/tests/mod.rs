@@ -1,6 +1,7 @@
 //! Batching in front of a model of a server.
 
 mod again;
+mod doubt;
 mod model;
 mod random;
 mod singles;

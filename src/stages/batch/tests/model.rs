@@ -23,6 +23,10 @@ pub enum Trouble {
     Midway(usize, i32),
     /// A label that asks for a retry, after everything was executed.
     Labelled,
+    /// A labelled error of the whole command, before anything is executed.
+    NotPrimary,
+    /// Another such error, of this code and text.
+    Refused(i32, &'static str),
 }
 
 #[derive(Default)]
@@ -152,6 +156,13 @@ impl State {
         match trouble {
             Trouble::Unsent => return Err(Failure::unsent(Fault::PrincipalGone)),
             Trouble::LostBefore => return Err(Failure::lost("before")),
+            Trouble::NotPrimary => {
+                let labels = vec!["RetryableWriteError"];
+                return Ok(doc! {"ok": 0.0, "code": 10107, "errorLabels": labels});
+            }
+            Trouble::Refused(code, errmsg) => {
+                return Ok(doc! {"ok": 0.0, "code": code, "errmsg": errmsg});
+            }
             _ => {}
         }
         let name = command.keys().next().unwrap().clone();

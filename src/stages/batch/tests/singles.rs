@@ -7,7 +7,7 @@ use super::model::{Bulk, Model, Trouble};
 use super::{Answered, Setup, answers, insert, inserted, retryable};
 use crate::config::{self, RetryableUpdates};
 
-fn update(id: i32, update: Document) -> Document {
+pub(super) fn update(id: i32, update: Document) -> Document {
     doc! {"update": "c", "updates": [{"q": {"_id": id}, "u": update}], "$db": "d"}
 }
 
@@ -16,7 +16,7 @@ fn upsert(id: i32) -> Document {
     doc! {"update": "c", "updates": [update], "$db": "d"}
 }
 
-fn increment(id: i32) -> Document {
+pub(super) fn increment(id: i32) -> Document {
     update(id, doc! {"$inc": {"n": 1}})
 }
 
@@ -24,7 +24,7 @@ fn delete(id: i32) -> Document {
     doc! {"delete": "c", "deletes": [{"q": {"_id": id}, "limit": 1}], "$db": "d"}
 }
 
-fn numbered(mut command: Document, session: u8, number: i64) -> Document {
+pub(super) fn numbered(mut command: Document, session: u8, number: i64) -> Document {
     let lsid = retryable(session, number, &[])
         .get("lsid")
         .cloned()
@@ -34,7 +34,7 @@ fn numbered(mut command: Document, session: u8, number: i64) -> Document {
     command
 }
 
-fn updated(n: i32, modified: i32) -> Document {
+pub(super) fn updated(n: i32, modified: i32) -> Document {
     doc! {"n": n, "electionId": 1, "opTime": 2, "nModified": modified, "ok": 1.0, "operationTime": 3}
 }
 
@@ -43,7 +43,7 @@ fn deleted(n: i32) -> Document {
 }
 
 /// A server that holds documents 1 to 9 with `n: 0`, and that has been asked of its abilities.
-async fn setup(bulk: Bulk, retryable_updates: RetryableUpdates) -> Setup {
+pub(super) async fn setup(bulk: Bulk, retryable_updates: RetryableUpdates) -> Setup {
     let mut model = Model::gated();
     model.bulk = bulk;
     let config = config::Batch {
@@ -61,7 +61,11 @@ async fn setup(bulk: Bulk, retryable_updates: RetryableUpdates) -> Setup {
 }
 
 /// Sends one, and the others while it is under way, so that they are one batch.
-async fn together(setup: &Setup, leader: Document, commands: Vec<Document>) -> Vec<Answered> {
+pub(super) async fn together(
+    setup: &Setup,
+    leader: Document,
+    commands: Vec<Document>,
+) -> Vec<Answered> {
     let before = setup.model.arrived();
     let first = setup.send(leader);
     setup.until(|| setup.model.arrived() > before).await;
