@@ -2,17 +2,17 @@
 //! through the proxy, once with the driver connected directly, and once directly with the driver's
 //! own retries. `cargo test --test it failover -- --nocapture` prints what each of them saw.
 
+mod load;
 mod users;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Stdio};
+use std::io::Write;
 use std::time::Duration;
 
 use petiole::embedded::{Deployment, MongodOptions, Signal};
 use serde_json::Value;
 
+use self::load::Load;
 use crate::parts::proxy::Proxy;
-use crate::parts::python;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Much more than the two seconds that it takes on a machine of one's own.
@@ -24,7 +24,7 @@ async fn applications_without_retries_do_not_notice_how_members_fail() {
         .await
         .unwrap();
     let proxy = Proxy::start(&deployment.seed_uri(), &[]);
-    let mut load = Load::start(&deployment, &proxy);
+    let mut load = load(&deployment, &proxy);
     for fault in [Fault::StepDown, Fault::Kill, Fault::Freeze, Fault::Rolling] {
         fault.happen(&deployment).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -90,46 +90,14 @@ impl Fault {
     }
 }
 
-struct Load(Child);
-
-impl Load {
-    fn start(deployment: &Deployment, proxy: &Proxy) -> Load {
-        let members = deployment.addresses().join(",");
-        let direct = format!("mongodb://{members}/?replicaSet=rs0");
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/failover.py");
-        let mut child = python::pymongo()
-            .arg(script)
-            .arg(&members)
-            .arg(format!("proxy={}", proxy.uri()))
-            .arg(format!("direct={direct}"))
-            .arg(format!("direct_retry={direct};retry"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let out = child.stdout.as_mut().unwrap();
-        BufReader::with_capacity(1, out)
-            .read_line(&mut line)
-            .unwrap();
-        assert_eq!(line.trim(), "ready");
-        Load(child)
-    }
-
-    fn end(&mut self) -> Value {
-        drop(self.0.stdin.take());
-        let mut text = String::new();
-        let out = self.0.stdout.as_mut().unwrap();
-        out.read_to_string(&mut text).unwrap();
-        serde_json::from_str(&text).unwrap_or_else(|_| panic!("no report: {text}"))
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Clients of the proxy and of the set itself.
+fn load(deployment: &Deployment, proxy: &Proxy) -> Load {
+    let members = deployment.addresses().join(",");
+    let direct = format!("mongodb://{members}/?replicaSet=rs0");
+    let through = format!("proxy={}", proxy.uri());
+    let directly = format!("direct={direct}");
+    let retrying = format!("direct_retry={direct};retry");
+    Load::start("failover.py", &[&members, &through, &directly, &retrying])
 }
 
 fn print_table(report: &Value) {

@@ -1,18 +1,16 @@
 //! The same for a user who has to authenticate: only the client can do that anew.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use bson::{Document, doc};
 use mongodb::Client;
 use mongodb::options::{ClientOptions, Credential, ReadPreference, SelectionCriteria};
 use petiole::embedded::{Deployment, MongodOptions};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::load::Load;
 use super::{Fault, PATIENCE};
 use crate::parts::proxy::Proxy;
-use crate::parts::python;
 use crate::parts::shared::ROOT;
 use crate::parts::wait;
 
@@ -21,7 +19,7 @@ async fn a_user_with_retries_sees_no_error_and_one_without_at_most_one_per_conne
     let options = MongodOptions::replica_set(3).with_auth(ROOT.0, ROOT.1);
     let deployment = Deployment::start(options).await.unwrap();
     let proxy = Proxy::start(&deployment.seed_uri(), &[("profile.enabled", "false")]);
-    let mut load = Load::start(&proxy);
+    let mut load = Load::start("failover_users.py", &[&proxy.uri(), ROOT.0, ROOT.1]);
     for fault in [Fault::StepDown, Fault::Kill] {
         fault.happen(&deployment).await;
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -84,44 +82,4 @@ async fn reads_that_prefer_a_secondary_go_on_where_their_user_is_known() {
     c.update_many(doc! {}, doc! {"$set": {"a": 1}})
         .await
         .unwrap();
-}
-
-struct Load(Child);
-
-impl Load {
-    fn start(proxy: &Proxy) -> Load {
-        let script = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/clients/failover_users.py"
-        );
-        let mut child = python::pymongo()
-            .arg(script)
-            .args([&proxy.uri(), ROOT.0, ROOT.1])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let out = child.stdout.as_mut().unwrap();
-        BufReader::with_capacity(1, out)
-            .read_line(&mut line)
-            .unwrap();
-        assert_eq!(line.trim(), "ready");
-        Load(child)
-    }
-
-    fn end(&mut self) -> Value {
-        drop(self.0.stdin.take());
-        let mut text = String::new();
-        let out = self.0.stdout.as_mut().unwrap();
-        out.read_to_string(&mut text).unwrap();
-        serde_json::from_str(&text).unwrap_or_else(|_| panic!("no report: {text}"))
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
