@@ -8,7 +8,8 @@ its own; with ";retry" its driver retries by itself, without it never.
 
 Prints "ready" once all are at work, runs until standard input ends, and prints one JSON document:
 for each client what was acknowledged, what failed and how, what the counters hold in the end, and how
-long after each election the first read and the first write had succeeded.
+long after each election the first read and the first write had succeeded: a write that a majority has
+acknowledged, and one that the new primary alone has (in its journal).
 """
 
 import json
@@ -40,6 +41,9 @@ class Load:
         self.events = self.client.failover.get_collection(
             f"{name}_events", write_concern=majority
         )
+        self.alone = self.client.failover.get_collection(
+            f"{name}_alone", write_concern=WriteConcern(w=1, j=True)
+        )
         self.lock = threading.Lock()
         self.acknowledged = Counter()
         self.unknown = Counter()
@@ -48,6 +52,7 @@ class Load:
         self.messages = Counter()
         self.reads = []
         self.writes = []
+        self.writes_alone = []
         self.slowest = 0.0
 
     def prepare(self):
@@ -59,6 +64,7 @@ class Load:
         for number in range(WRITERS):
             yield threading.Thread(target=self.increments, args=(number, stop))
         yield threading.Thread(target=self.inserts, args=(stop,))
+        yield threading.Thread(target=self.inserts_alone, args=(stop,))
         for number in range(READERS):
             yield threading.Thread(target=self.finds, args=(number % WRITERS, stop))
 
@@ -96,6 +102,12 @@ class Load:
                 self.inserted.append(number)
             time.sleep(PAUSE)
 
+    def inserts_alone(self, stop):
+        # (Those may be rolled back, as MongoDB says: they aren't looked for in the end.)
+        while not stop.is_set():
+            self.timed(self.writes_alone, lambda: self.alone.insert_one({}))
+            time.sleep(PAUSE)
+
     def finds(self, number, stop):
         while not stop.is_set():
             self.timed(self.reads, lambda: self.counters.find_one({"_id": number}))
@@ -120,6 +132,7 @@ class Load:
             "slowest_s": round(self.slowest, 2),
             "read_after_s": [after(self.reads, at) for at in elections],
             "write_after_s": [after(self.writes, at) for at in elections],
+            "write_alone_after_s": [after(self.writes_alone, at) for at in elections],
         }
 
 

@@ -37,7 +37,7 @@ async fn applications_without_retries_do_not_notice_how_members_fail() {
         report["elections"].as_u64() >= Some(4),
         "every fault led to an election: {report}"
     );
-    for kind in ["read_after_s", "write_after_s"] {
+    for kind in ["read_after_s", "write_after_s", "write_alone_after_s"] {
         for after in seen[kind].as_array().unwrap() {
             let after = after.as_f64().expect("they went on");
             assert!(after < BOUND_S, "{kind} {after}: {report}");
@@ -113,25 +113,27 @@ fn print_table(report: &Value) {
     let _ = writeln!(out, "{} elections", report["elections"]);
     let _ = writeln!(
         out,
-        "{:<14}{:>8}{:>8}{:>8}{:>8}{:>16}{:>17}{:>11}",
+        "{:<14}{:>8}{:>8}{:>8}{:>8}{:>16}{:>17}{:>17}{:>11}",
         "client",
         "reads",
         "writes",
         "errors",
         "wrong",
         "read after s",
-        "write after s",
+        "w:1, j after s",
+        "majority after s",
         "slowest s"
     );
     for (name, seen) in report["clients"].as_object().into_iter().flatten() {
         let _ = writeln!(
             out,
-            "{name:<14}{:>8}{:>8}{:>8}{:>8}{:>16.2}{:>17.2}{:>11.2}",
+            "{name:<14}{:>8}{:>8}{:>8}{:>8}{:>16.2}{:>17.2}{:>17.2}{:>11.2}",
             seen["reads"].as_u64().unwrap_or(0),
             seen["writes"].as_u64().unwrap_or(0),
             errors(&seen["errors"]),
             seen["wrong"].as_array().map_or(0, Vec::len),
             longest(&seen["read_after_s"]),
+            longest(&seen["write_alone_after_s"]),
             longest(&seen["write_after_s"]),
             seen["slowest_s"].as_f64().unwrap_or(0.0),
         );
