@@ -36,7 +36,7 @@ fn setup(max_size: u64) -> Setup {
         shadow_share: 0.0,
         ..config::Cache::default()
     };
-    let cache = Arc::new(Cache::new(&config, Arc::clone(&fences), Horizon::off()));
+    let cache = Cache::new(&config, Arc::clone(&fences), Horizon::off());
     let model = Arc::new(Model::default());
     let stages: Vec<Box<dyn petiole::pipeline::Stage>> = vec![Box::new(Arc::clone(&cache))];
     let pipeline = Pipeline::new(stages, model.clone(), Arc::clone(&fences));

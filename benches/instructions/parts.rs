@@ -140,7 +140,7 @@ impl Cached {
             shadow_share: 0.0,
             ..config::Cache::default()
         };
-        let cache = Arc::new(Cache::new(&config, Arc::clone(&fences), Horizon::off()));
+        let cache = Cache::new(&config, Arc::clone(&fences), Horizon::off());
         let stages: Vec<Box<dyn Stage>> = vec![Box::new(Arc::clone(&cache))];
         Cached {
             runtime: runtime(),

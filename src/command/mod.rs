@@ -53,6 +53,6 @@ pub use retryable::{
 pub use returned::returned;
 pub use shape::{ShapeId, first_statement, shape_collection, shape_id, shape_text};
 pub use statement::{Change, Inserts, Selector, Statement, modified_path, statements};
-pub use survival::{Reach, document_keys, reach, selected_ids, survives};
+pub use survival::{Reach, document_keys, known_at, reach, selected_ids, survives, telling_fields};
 pub use value::{Strings, Tri, ValueKey};
 pub use volatile::{Sources, check_read};

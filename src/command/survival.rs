@@ -8,7 +8,7 @@
 //! "The same answer" is one that the server could give now: where there's no total sort, any
 //! lawful order will do, and any lawful choice of documents at a limit.
 
-use super::matcher::{self, Equality};
+use super::matcher::{self, Equality, Reached};
 use super::path::Paths;
 use super::read_plan::{ReadPlan, ReadShape};
 use super::statement::{Change, Inserts, Selector, Statement, filled_in, nested, top_level};
@@ -34,17 +34,31 @@ pub enum Reach {
         by_document: bool,
         /// The anchor is `_id`: entries that want one of the selector's [`selected_ids`].
         by_id: bool,
+        /// Entries whose anchor agrees with the pre-image's values ([`known_at`]) at every anchor path.
+        by_pre_image: bool,
     },
 }
 
 /// Whether the answer of `plan` is still right after the statement, whatever part of it was
 /// carried out. `documents` are the answer's result documents; `None`: they aren't known.
+///
+/// `pre_image`: top-level fields that the only document that the statement selects has, and which the statement leaves
+/// as they are (it may have others). A read whose filter refuses those sees nothing of the change.
 pub fn survives(
     plan: &ReadPlan,
     documents: Option<&mut dyn Iterator<Item = &[u8]>>,
     statement: &Statement,
+    pre_image: Option<&[u8]>,
 ) -> bool {
-    insert_misses(plan, statement) && change_misses(plan, documents, statement)
+    insert_misses(plan, statement)
+        && (refuses(plan, pre_image) || change_misses(plan, documents, statement))
+}
+
+/// Whether the read's filter certainly doesn't match a document with these fields.
+fn refuses(plan: &ReadPlan, fields: Option<&[u8]>) -> bool {
+    fields.is_some_and(|fields| {
+        matcher::matches_partial(plan.filter(), fields, plan.strings()) == Tri::No
+    })
 }
 
 /// Whether what the statement inserts certainly doesn't match the read's filter.
@@ -228,7 +242,7 @@ fn alone(condition: &Element<'_>) -> Vec<u8> {
 
 /// Which entries of a shape the statement may affect, judged without the values of the reads.
 /// Never fewer than those that don't [`survive`](survives).
-pub fn reach(shape: &ReadShape, statement: &Statement) -> Reach {
+pub fn reach(shape: &ReadShape, statement: &Statement, pre_image: Option<&[u8]>) -> Reach {
     let by_filter = match &statement.inserts {
         Inserts::Nothing => false,
         Inserts::Anything => return Reach::Everything,
@@ -236,6 +250,7 @@ pub fn reach(shape: &ReadShape, statement: &Statement) -> Reach {
     };
     let effect = effect(shape, &statement.change);
     let (mut by_sets, mut by_document, mut by_id) = (false, false, false);
+    let mut by_pre_image = false;
     if let (Some(selector), false) = (&statement.selects, matches!(effect, Effect::None)) {
         let lookup = document_keys(selector)
             .iter()
@@ -247,10 +262,11 @@ pub fn reach(shape: &ReadShape, statement: &Statement) -> Reach {
                 (by_sets, by_document) = (true, true)
             }
             _ if shape.anchor == ["_id"] && selected_ids(selector).is_some() => by_id = true,
+            _ if pre_image.is_some_and(|known| tells(known, shape)) => by_pre_image = true,
             _ => return Reach::Everything,
         }
     }
-    if !(by_filter || by_sets || by_document || by_id) {
+    if !(by_filter || by_sets || by_document || by_id || by_pre_image) {
         return Reach::Nothing;
     }
     Reach::Entries {
@@ -258,7 +274,33 @@ pub fn reach(shape: &ReadShape, statement: &Statement) -> Reach {
         by_sets,
         by_document,
         by_id,
+        by_pre_image,
     }
+}
+
+/// Whether a pre-image says something of a path that the reads of this shape are told apart by.
+fn tells(pre_image: &[u8], shape: &ReadShape) -> bool {
+    shape
+        .anchor
+        .iter()
+        .any(|path| known_at(pre_image, path).is_some())
+}
+
+/// What an equality on `path` sees in a document with these top-level fields; `None`: that isn't known.
+pub fn known_at(pre_image: &[u8], path: &str) -> Option<Reached> {
+    doc::find(pre_image, top_level(path)).map(|_| matcher::values_at(pre_image, path))
+}
+
+/// Fields of the document that the statement selects by its `_id` which would tell which reads of
+/// this shape it affects, if they were known: without them it may affect all.
+pub fn telling_fields<'a>(shape: &'a ReadShape, statement: &Statement) -> Vec<&'a str> {
+    let Change::Paths { paths, .. } = &statement.change else {
+        return Vec::new();
+    };
+    let fields = shape.anchor.iter().map(|path| top_level(path));
+    fields
+        .filter(|field| *field != "_id" && !meets_fields(paths, &[field]))
+        .collect()
 }
 
 /// Where the documents that a selector may match can be looked up: its equality on `_id`, if it

@@ -25,7 +25,7 @@ pub use error::{Failure, Fault};
 pub use exchanges::{Ending, Exchange, Exchanges, Timed};
 #[doc(hidden)]
 pub use fences::Weakened;
-pub use fences::{Fence, Fences, Mark, Reads, Stamp, Tie, Tied, Window};
+pub use fences::{Fence, Fences, Mark, Reads, Stamp, Tie, Tied, Wanted, Window};
 pub use probe::{CollectionFacts, Explain, IndexUse, Probe, ProbeError, Probed};
 pub use request::{Known, Met, NO_PRINCIPAL, Principal, Replaced, Reply, Request};
 pub use sessions::{OwnSession, OwnSessions};

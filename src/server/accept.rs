@@ -84,13 +84,10 @@ impl Clients {
         let memory = Memory::new(&config.memory);
         let fences = Fences::counted(config.cache.quarantine, Arc::clone(&memory));
         let horizon = watch::horizon(&config.cache);
-        let cache = config.cache.enabled.then(|| {
-            Arc::new(Cache::new(
-                &config.cache,
-                Arc::clone(&fences),
-                Arc::clone(&horizon),
-            ))
-        });
+        let cache = config
+            .cache
+            .enabled
+            .then(|| Cache::new(&config.cache, Arc::clone(&fences), Arc::clone(&horizon)));
         let rewrite = Arc::new(Rewrite::new(&config.rewrite));
         let batch = config
             .batch

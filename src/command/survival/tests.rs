@@ -55,11 +55,11 @@ fn set(fields: Document) -> Document {
 fn kept(plan: &ReadPlan, documents: &[Document], statement: &Statement) -> bool {
     let documents: Vec<_> = documents.iter().map(|d| d.to_vec().unwrap()).collect();
     let mut iter = documents.iter().map(Vec::as_slice);
-    survives(plan, Some(&mut iter), statement)
+    survives(plan, Some(&mut iter), statement, None)
 }
 
 fn kept_unseen(plan: &ReadPlan, statement: &Statement) -> bool {
-    survives(plan, None, statement)
+    survives(plan, None, statement, None)
 }
 
 #[test]

@@ -7,13 +7,16 @@
 //! provably leaves this answer as it is, the answer is right whichever of them it has seen.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::group::{Affected, Group, outlives};
+use super::Fences;
+use super::group::{Affected, Group};
+use super::pre_image::{PreImages, Wanted, Write};
 use super::tie::Tied;
-use crate::command::{Effect, Inserts, Reach, ReadPlan, ReadShape, Statement, reach};
+use crate::command::{Effect, Inserts, Reach, ReadPlan, ReadShape, Statement};
 
 /// A collection that is read and written.
 #[derive(Default)]
@@ -25,7 +28,7 @@ pub(super) struct Collection {
 struct State {
     /// Counts begins and ends of writes.
     now: u64,
-    writing: HashMap<u64, Arc<[Statement]>>,
+    writing: HashMap<u64, Write>,
     /// Writes that ended while a window was open, oldest end first.
     written: VecDeque<Written>,
     /// Windows opened before this moment can't be judged any more.
@@ -34,12 +37,22 @@ struct State {
     bytes: usize,
     windows: usize,
     groups: HashMap<ReadShape, Arc<Group>>,
+    pre_images: PreImages,
 }
 
 struct Written {
     began: u64,
     ended: u64,
-    statements: Arc<[Statement]>,
+    write: Write,
+}
+
+/// When a write is carried out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// From now on.
+    Ahead,
+    /// It has been.
+    Past,
 }
 
 /// What a write under way holds suspended.
@@ -60,18 +73,30 @@ pub(super) struct Ended {
 
 impl Collection {
     /// A write is about to be sent.
-    pub fn begin(&self, statements: &Arc<[Statement]>) -> Held {
+    pub fn begin(&self, statements: &Arc<[Statement]>, moment: Moment, fences: &Fences) -> Held {
         let mut state = self.state.lock();
         state.now += 1;
+        let write = match moment {
+            Moment::Ahead => state.pre_images.of(statements, fences),
+            Moment::Past => Write::new(statements),
+        };
         let mut held = Held {
             began: state.now,
             ..Held::default()
         };
         let groups: Vec<Arc<Group>> = state.groups.values().cloned().collect();
+        let mut spared = false;
         for group in groups {
-            match affected(&group, statements) {
+            let affected = affected(&group, &write, fences);
+            if !matches!(affected, Affected::Everything) && write.knows_anything() {
+                spared |= Write::new(statements).reaches_all(group.shape(), fences);
+            }
+            match affected {
                 Affected::Nothing => {}
                 Affected::Everything => {
+                    if moment == Moment::Ahead && group.len() > 0 {
+                        state.want(group.shape(), &write, fences);
+                    }
                     group.suspend();
                     held.groups.push(group);
                 }
@@ -83,17 +108,20 @@ impl Collection {
                 }
             }
         }
+        if spared {
+            state.pre_images.paid();
+        }
         let began = state.now;
-        state.writing.insert(began, Arc::clone(statements));
+        state.writing.insert(began, write);
         held
     }
 
     /// A write is over, and its reply hasn't gone to the client yet.
-    pub fn end(&self, held: Held, effect: Effect) -> Ended {
+    pub fn end(&self, held: Held, effect: Effect, fences: &Fences) -> Ended {
         let mut state = self.state.lock();
         state.now += 1;
-        let statements = state.writing.remove(&held.began).unwrap_or_default();
-        let (statements, judged) = match effect {
+        let write = state.writing.remove(&held.began).unwrap_or_default();
+        let (write, judged) = match effect {
             Effect::Unchanged => {
                 held.groups.iter().for_each(|group| group.revive());
                 drop(state);
@@ -102,16 +130,16 @@ impl Collection {
                 return Ended::default();
             }
             // That nothing was upserted spares much of what was suspended.
-            Effect::ChangedInPlace if statements.iter().any(may_upsert) => {
-                let answered = statements.iter().cloned().map(|s| s.answered(None));
-                (answered.collect(), true)
+            Effect::ChangedInPlace if write.statements.iter().any(may_upsert) => {
+                let answered = write.statements.iter().cloned().map(|s| s.answered(None));
+                (write.reworded(answered.collect()), true)
             }
-            _ => (statements, false),
+            _ => (write, false),
         };
         let mut ended = Ended::default();
         for group in held.groups {
             let affected = match judged {
-                true => affected(&group, &statements),
+                true => affected(&group, &write, fences),
                 false => Affected::Everything,
             };
             if let Affected::Everything = affected {
@@ -131,13 +159,13 @@ impl Collection {
             }
             group.revive();
         }
-        state.remember(held.began, Arc::clone(&statements));
+        state.remember(held.began, write.clone());
         drop(state);
         for answer in held.answers {
             let Some(upgraded) = answer.upgrade() else {
                 continue;
             };
-            if judged && statements.iter().all(|s| outlives(&*upgraded, s)) {
+            if judged && write.spares(&*upgraded, fences) {
                 upgraded.tie().revive();
             } else {
                 upgraded.tie().kill();
@@ -165,39 +193,39 @@ impl Collection {
     }
 
     /// The present moment, if no write in flight since `opened` reaches every read of this shape.
-    pub fn mark(&self, opened: u64, shape: &ReadShape) -> Option<u64> {
+    pub fn mark(&self, opened: u64, shape: &ReadShape, fences: &Fences) -> Option<u64> {
         let state = self.state.lock();
-        let clear = |statements: &Arc<[Statement]>| {
-            statements
-                .iter()
-                .all(|s| reach(shape, s) != Reach::Everything)
-        };
         state
             .met_since(opened, None)?
-            .all(clear)
+            .all(|write| !write.reaches_all(shape, fences))
             .then_some(state.now)
     }
 
     /// Whether an answer asked for at `opened` is right for one who came at `mark`: it outlives
     /// every write that had begun by then.
-    pub fn serves(&self, answer: &dyn Tied, opened: u64, mark: u64) -> bool {
+    pub fn serves(&self, answer: &dyn Tied, opened: u64, mark: u64, fences: &Fences) -> bool {
         let state = self.state.lock();
         state
             .met_since(opened, Some(mark))
-            .is_some_and(|mut met| met.all(|s| s.iter().all(|s| outlives(answer, s))))
+            .is_some_and(|mut met| met.all(|write| write.spares(answer, fences)))
     }
 
     /// Stores an answer that was asked for at `opened`, if it outlives all that was in flight
     /// since. (`None`: that isn't looked at, since the rule is weakened.)
-    pub fn admit(&self, answer: &Arc<dyn Tied>, plan: &ReadPlan, opened: Option<u64>) -> bool {
+    pub fn admit(
+        &self,
+        answer: &Arc<dyn Tied>,
+        plan: &ReadPlan,
+        opened: Option<u64>,
+        fences: &Fences,
+    ) -> bool {
         let mut state = self.state.lock();
-        let outlived =
-            |statements: &Arc<[Statement]>| statements.iter().all(|s| outlives(&**answer, s));
         let right = |opened| {
             let met = state.met_since(opened, None);
-            met.is_some_and(|mut met| met.all(outlived))
+            met.is_some_and(|mut met| met.all(|write| write.spares(&**answer, fences)))
         };
         if !opened.is_none_or(right) {
+            state.want_since(opened, plan.shape(), fences);
             return false;
         }
         if !state.groups.contains_key(plan.shape()) && state.groups.len() >= MOST_GROUPS {
@@ -213,10 +241,23 @@ impl Collection {
             .or_insert_with(|| Arc::new(Group::new(shape.clone())));
         // Writes in flight that suspended the whole group will end it, outlived or not.
         if !group.holds() {
+            state.want_since(opened, plan.shape(), fences);
             return false;
         }
         group.admit(answer, plan);
         true
+    }
+
+    /// An answer that is tied tells what one document holds.
+    pub fn note_pre_image(&self, answer: &Arc<dyn Tied>) {
+        self.state.lock().pre_images.note(answer);
+    }
+
+    /// Documents of which it would be worth knowing more.
+    pub fn take_wanted(&self, fences: &Fences) -> Vec<Wanted> {
+        let wanted = self.state.lock().pre_images.take_wanted();
+        fences.wanted.fetch_sub(wanted.len(), SeqCst);
+        wanted
     }
 
     /// Nothing is under way and nothing is stored.
@@ -228,32 +269,43 @@ impl Collection {
 }
 
 impl State {
+    /// Reads of a shape suffer from a write.
+    fn want(&mut self, shape: &ReadShape, write: &Write, fences: &Fences) {
+        let more = self.pre_images.want(shape, write, fences);
+        fences.wanted.fetch_add(more, SeqCst);
+    }
+
+    /// A read of a shape, sent at `opened`, couldn't be stored for what was written since.
+    fn want_since(&mut self, opened: Option<u64>, shape: &ReadShape, fences: &Fences) {
+        let met = opened.and_then(|opened| Some(self.met_since(opened, None)?.cloned().collect()));
+        let met: Vec<Write> = met.unwrap_or_default();
+        for write in &met {
+            self.want(shape, write, fences);
+        }
+    }
+
     /// For the reads that are under way.
-    fn remember(&mut self, began: u64, statements: Arc<[Statement]>) {
+    fn remember(&mut self, began: u64, write: Write) {
         if self.windows == 0 {
             return;
         }
-        self.bytes += cost(&statements);
+        self.bytes += cost(&write.statements);
         self.written.push_back(Written {
             began,
             ended: self.now,
-            statements,
+            write,
         });
         while self.bytes > REMEMBERED
             && let Some(oldest) = self.written.pop_front()
         {
-            self.bytes -= cost(&oldest.statements);
+            self.bytes -= cost(&oldest.write.statements);
             self.forgotten = oldest.ended;
         }
     }
 
     /// The writes that were in flight at some moment after `opened` (and had begun by `mark`).
     /// `None`: not all of them are remembered.
-    fn met_since(
-        &self,
-        opened: u64,
-        mark: Option<u64>,
-    ) -> Option<impl Iterator<Item = &Arc<[Statement]>>> {
+    fn met_since(&self, opened: u64, mark: Option<u64>) -> Option<impl Iterator<Item = &Write>> {
         let begun = move |began: u64| mark.is_none_or(|mark| began <= mark);
         let written = self
             .written
@@ -261,30 +313,30 @@ impl State {
             .rev()
             .take_while(move |w| w.ended > opened)
             .filter(move |w| begun(w.began))
-            .map(|w| &w.statements);
+            .map(|w| &w.write);
         let writing = self
             .writing
             .iter()
             .filter(move |(began, _)| begun(**began))
-            .map(|(_, statements)| statements);
+            .map(|(_, write)| write);
         (opened >= self.forgotten).then(|| written.chain(writing))
     }
 }
 
 /// What all statements of a write affect together.
-fn affected(group: &Group, statements: &[Statement]) -> Affected {
+fn affected(group: &Group, write: &Write, fences: &Fences) -> Affected {
     let mut answers = Vec::new();
     let mut out_of_reach = false;
-    for statement in statements {
+    for (statement, pre_image) in write.each(fences) {
         // What reaches a shape doesn't depend on the values: plain inserts are all alike.
         let plain_insert =
             statement.selects.is_none() && matches!(statement.inserts, Inserts::Document(_));
         if plain_insert && out_of_reach {
             continue;
         }
-        match group.affected(statement) {
+        match group.affected(statement, pre_image) {
             Affected::Nothing => {
-                out_of_reach |= plain_insert && group.reach(statement) == Reach::Nothing;
+                out_of_reach |= plain_insert && group.reach(statement, None) == Reach::Nothing;
             }
             Affected::Everything => return Affected::Everything,
             Affected::Answers(more) => answers.extend(more),

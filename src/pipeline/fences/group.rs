@@ -18,7 +18,7 @@ use super::postings::{POSTING_BYTES, PostingId, Postings};
 use super::tie::Tied;
 use crate::command::{
     Equality, Reach, Reached, ReadPlan, ReadShape, Selector, Statement, ValueKey, document_keys,
-    reach, selected_ids, survives, values_at,
+    known_at, reach, selected_ids, survives, values_at,
 };
 
 /// Answers of one shape.
@@ -49,6 +49,13 @@ pub(super) enum Affected {
     Answers(Vec<Arc<dyn Tied>>),
 }
 
+/// What a statement reaches, and by what it is found.
+struct Sought<'a> {
+    reached: Reach,
+    statement: &'a Statement,
+    pre_image: Option<&'a [u8]>,
+}
+
 impl Group {
     pub fn new(shape: ReadShape) -> Group {
         Group {
@@ -72,8 +79,8 @@ impl Group {
     }
 
     /// What a statement reaches here, whatever its values.
-    pub fn reach(&self, statement: &Statement) -> Reach {
-        reach(&self.shape, statement)
+    pub fn reach(&self, statement: &Statement, pre_image: Option<&[u8]>) -> Reach {
+        reach(&self.shape, statement, pre_image)
     }
 
     pub fn suspend(&self) {
@@ -134,9 +141,10 @@ impl Group {
         size_of::<Option<Member>>() + postings.map_or(0, |m| m.postings.len()) * POSTING_BYTES
     }
 
-    /// The members that a statement may affect.
-    pub fn affected(&self, statement: &Statement) -> Affected {
-        let reached = match self.reach(statement) {
+    /// The members that a statement may affect. `pre_image`: what is known of the one document that it selects,
+    /// and stays as it is.
+    pub fn affected(&self, statement: &Statement, pre_image: Option<&[u8]>) -> Affected {
+        let reached = match self.reach(statement, pre_image) {
             Reach::Nothing => return Affected::Nothing,
             Reach::Everything => return Affected::Everything,
             entries => entries,
@@ -146,7 +154,12 @@ impl Group {
         {
             let mut members = self.members.lock();
             let mut slots = Vec::new();
-            let found = members.find(&self.shape, &reached, statement, &mut slots, &mut kept);
+            let sought = Sought {
+                reached,
+                statement,
+                pre_image,
+            };
+            let found = members.find(&self.shape, &sought, &mut slots, &mut kept);
             if found {
                 slots.sort_unstable();
                 slots.dedup();
@@ -157,7 +170,7 @@ impl Group {
                 candidates.extend(members.iter().filter_map(|m| m.answer.upgrade()));
             }
         }
-        candidates.retain(|answer| !outlives(&**answer, statement));
+        candidates.retain(|answer| !outlives(&**answer, statement, pre_image));
         if candidates.is_empty() {
             Affected::Nothing
         } else {
@@ -167,13 +180,13 @@ impl Group {
 }
 
 /// Whether an answer provably stays right.
-pub(super) fn outlives(answer: &dyn Tied, statement: &Statement) -> bool {
+pub(super) fn outlives(answer: &dyn Tied, statement: &Statement, pre_image: Option<&[u8]>) -> bool {
     let Some(plan) = ReadPlan::of(answer.command()) else {
         return false;
     };
     match answer.documents() {
-        Some(mut documents) => survives(&plan, Some(&mut *documents), statement),
-        None => survives(&plan, None, statement),
+        Some(mut documents) => survives(&plan, Some(&mut *documents), statement, pre_image),
+        None => survives(&plan, None, statement, pre_image),
     }
 }
 
@@ -225,25 +238,32 @@ impl Members {
     fn find(
         &mut self,
         shape: &ReadShape,
-        reached: &Reach,
-        statement: &Statement,
+        sought: &Sought<'_>,
         slots: &mut Vec<u32>,
         kept: &mut Vec<Arc<dyn Tied>>,
     ) -> bool {
-        let &Reach::Entries {
+        let Reach::Entries {
             by_filter,
             by_sets,
             by_document,
             by_id,
-        } = reached
+            by_pre_image,
+        } = sought.reached
         else {
             return false;
         };
+        let statement = sought.statement;
         let (inserts, change) = (&statement.inserts, &statement.change);
         if by_filter && !self.by_filter(shape, |path| inserts.values_at(path), slots)
             || by_sets && !self.by_filter(shape, |path| change.values_at(path), slots)
         {
             return false;
+        }
+        if by_pre_image {
+            let known = |path: &str| known_at(sought.pre_image?, path);
+            if !self.by_filter(shape, known, slots) {
+                return false;
+            }
         }
         let Some(selector) = &statement.selects else {
             return !(by_document || by_id);

@@ -18,6 +18,7 @@
 mod collection;
 mod group;
 mod postings;
+mod pre_image;
 #[cfg(test)]
 mod tests;
 mod tie;
@@ -26,7 +27,7 @@ mod window;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -34,7 +35,8 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use self::collection::{Collection, Ended, Held};
+use self::collection::{Collection, Ended, Held, Moment};
+pub use self::pre_image::Wanted;
 pub use self::tie::{Tie, Tied};
 pub use self::weakened::Weakened;
 use self::weakened::Weakening;
@@ -55,6 +57,8 @@ pub struct Fences {
     /// Answers that writes have ended, for the cache to drop.
     ended: Mutex<Ended>,
     voided: AtomicBool,
+    /// Documents of which it would be worth knowing more, of all collections.
+    wanted: AtomicUsize,
     /// When writes of this proxy were applied, by their own replies.
     own: Box<[AtomicU64]>,
     weakening: Weakening,
@@ -79,9 +83,20 @@ struct Quarantined {
 struct Standing {
     scopes: Vec<u32>,
     precise: Vec<(Arc<Collection>, Held)>,
-    /// It belongs to a transaction.
-    holds: bool,
+    origin: Origin,
     _live: Option<Live>,
+}
+
+/// Whose write a fence stands for.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Origin {
+    /// A command that is about to be sent.
+    #[default]
+    Command,
+    /// The same, in a transaction: its documents stay locked until that ends.
+    Transaction,
+    /// An event: it has been carried out.
+    Event,
 }
 
 /// What a cached read depends on.
@@ -142,6 +157,7 @@ impl Fences {
             held: (0..SCOPES).map(|_| AtomicU64::new(0)).collect(),
             ended: Mutex::default(),
             voided: AtomicBool::new(false),
+            wanted: AtomicUsize::new(0),
             own: (0..OWN).map(|_| AtomicU64::new(0)).collect(),
             weakening: Weakening::default(),
         })
@@ -149,19 +165,19 @@ impl Fences {
 
     /// Stands a fence. To be called before the write is sent.
     pub fn begin(self: &Arc<Self>, footprint: &Footprint) -> Fence {
-        self.stand(footprint, false)
+        self.stand(footprint, Origin::Command)
     }
 
     /// Stands the fence of a transaction, whose documents stay locked until it ends.
     pub fn hold(self: &Arc<Self>, footprint: &Footprint) -> Fence {
-        self.stand(footprint, true)
+        self.stand(footprint, Origin::Transaction)
     }
 
-    fn stand(self: &Arc<Self>, footprint: &Footprint, holds: bool) -> Fence {
+    fn stand(self: &Arc<Self>, footprint: &Footprint, origin: Origin) -> Fence {
         let mut fence = Fence {
             fences: Arc::clone(self),
             standing: Standing {
-                holds,
+                origin,
                 _live: Some(self.memory.live(Kind::Fences)),
                 ..Standing::default()
             },
@@ -276,6 +292,15 @@ impl Fences {
         answers.filter_map(|answer| answer.upgrade()).collect()
     }
 
+    /// Documents of a collection of which it would be worth knowing more, so that fewer answers are ended with each write to
+    /// one of them. Each is told once.
+    pub fn take_wanted(&self, db: &str, collection: &str) -> Vec<Wanted> {
+        if self.wanted.load(SeqCst) == 0 {
+            return Vec::new();
+        }
+        self.collection_of(db, collection).take_wanted(self)
+    }
+
     /// Whether a write of whole scopes has voided answers since the last call: they are to be
     /// looked for.
     pub fn take_voided(&self) -> bool {
@@ -293,7 +318,7 @@ impl Fences {
     pub fn landed(self: &Arc<Self>, footprint: &Footprint, cluster_time: u64) {
         let place = self.own.get(cluster_time as usize % OWN);
         if cluster_time == 0 || place.is_none_or(|t| t.load(SeqCst) != cluster_time) {
-            self.begin(footprint).settle(Effect::Changed);
+            self.stand(footprint, Origin::Event).settle(Effect::Changed);
         }
     }
 
@@ -356,7 +381,7 @@ impl Fences {
     }
 
     fn release(&self, standing: &Standing) {
-        if standing.holds {
+        if standing.origin == Origin::Transaction {
             self.note_held(&standing.scopes, false);
         }
     }
@@ -366,7 +391,7 @@ impl Fences {
             return;
         }
         for (collection, held) in standing.precise {
-            let more = collection.end(held, effect);
+            let more = collection.end(held, effect, self);
             if !(more.groups.is_empty() && more.answers.is_empty()) {
                 let mut ended = self.ended.lock();
                 ended.groups.extend(more.groups);
@@ -497,7 +522,7 @@ impl Fence {
         for scope in self.fences.scopes_of(footprint) {
             if !self.standing.scopes.contains(&scope) {
                 self.fences.raise(&[scope]);
-                if self.standing.holds {
+                if self.standing.origin == Origin::Transaction {
                     self.fences.note_held(&[scope], true);
                 }
                 self.standing.scopes.push(scope);
@@ -505,7 +530,11 @@ impl Fence {
         }
         if let Footprint::Statements(ns, statements) = footprint {
             let collection = self.fences.collection_of(&ns.db, &ns.collection);
-            let held = collection.begin(statements);
+            let moment = match self.standing.origin {
+                Origin::Command | Origin::Transaction => Moment::Ahead,
+                Origin::Event => Moment::Past,
+            };
+            let held = collection.begin(statements, moment, &self.fences);
             self.standing.precise.push((collection, held));
         }
     }

@@ -1,6 +1,8 @@
 use super::*;
 use crate::command::Namespace;
 
+mod interleavings;
+
 const USERS: Reads<'static> = Reads::Collection {
     db: "d",
     collection: "users",

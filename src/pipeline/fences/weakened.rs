@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-use super::Fences;
+use super::{Fences, Tie};
 
 /// A rule to be switched off. For the linearizability test only.
 #[doc(hidden)]
@@ -19,6 +19,9 @@ pub enum Weakened {
     Fills = 2,
     /// Rule 3: an answer is shared with all who joined, whatever was written since it was asked for.
     Flights = 4,
+    /// Rule 7: what was known of a document when a write to it began is believed until that write ends,
+    /// whatever else is written meanwhile.
+    PreImages = 8,
 }
 
 /// The rules that are switched off.
@@ -32,6 +35,11 @@ impl Weakening {
 }
 
 impl Fences {
+    /// Whether a pre-image may be concluded from.
+    pub(super) fn trusts(&self, pre_image: &Tie) -> bool {
+        self.holds(pre_image) || self.weakening.is(Weakened::PreImages)
+    }
+
     /// Switches a rule off for good. For the linearizability test only.
     #[doc(hidden)]
     pub fn weaken(&self, rule: Weakened) {

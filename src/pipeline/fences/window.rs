@@ -59,12 +59,20 @@ impl Window {
         match &self.precise {
             Some(p) => {
                 let opened = (!weakened).then_some(p.opened);
-                p.collection.admit(answer, &p.plan, opened)
+                p.collection.admit(answer, &p.plan, opened, &self.fences)
             }
             None => {
                 answer.tie().bind_to_scopes();
                 true
             }
+        }
+    }
+
+    /// The answer, which is tied, tells fields of one document as they are now: writes to that document are
+    /// judged by it.
+    pub fn note_pre_image(&self, answer: &Arc<dyn Tied>) {
+        if let Some(p) = &self.precise {
+            p.collection.note_pre_image(answer);
         }
     }
 
@@ -78,7 +86,10 @@ impl Window {
             return None;
         }
         match &self.precise {
-            Some(p) => p.collection.mark(p.opened, p.plan.shape()).map(Mark),
+            Some(p) => p
+                .collection
+                .mark(p.opened, p.plan.shape(), &self.fences)
+                .map(Mark),
             None => Some(Mark(0)),
         }
     }
@@ -87,7 +98,7 @@ impl Window {
     pub fn serves(&self, answer: &dyn Tied, mark: Mark) -> bool {
         match &self.precise {
             Some(_) if self.fences.weakening.is(Weakened::Flights) => true,
-            Some(p) => p.collection.serves(answer, p.opened, mark.0),
+            Some(p) => p.collection.serves(answer, p.opened, mark.0, &self.fences),
             None => true,
         }
     }

@@ -41,6 +41,15 @@ pub(super) struct Fill {
     pub asked_first: bool,
 }
 
+/// What an answer is stored for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To be served again.
+    Serving,
+    /// To be concluded from, which no record of hits shows.
+    Knowing,
+}
+
 impl Cache {
     /// Whether the answer may be stored, and from when on.
     pub(super) async fn fill(
@@ -49,6 +58,7 @@ impl Cache {
         key: &[u8],
         wish: Wish,
         next: Next<'_>,
+        purpose: Purpose,
     ) -> Result<Fill, Bypass> {
         if self.memory().pressure() == memory::Pressure::Critical {
             return Err(Bypass::Memory);
@@ -59,12 +69,18 @@ impl Cache {
         let db = command.db();
         let collection = command.collection().ok_or(Bypass::Namespace)?;
         let plan = ReadPlan::of(key.get(KEY_COMMAND..).unwrap_or_default());
-        let shape = plan.as_ref().map(ReadPlan::shape);
-        let hash = FixedState::default().hash_one((db, collection, command.kind, shape));
-        let shape = self.worth.shape(hash);
-        if !shape.pays(self.store.is_full()) {
-            return Err(Bypass::NotWorthIt);
-        }
+        let shape = match purpose {
+            Purpose::Serving => {
+                let shape = plan.as_ref().map(ReadPlan::shape);
+                let hash = FixedState::default().hash_one((db, collection, command.kind, shape));
+                let shape = self.worth.shape(hash);
+                if !shape.pays(self.store.is_full()) {
+                    return Err(Bypass::NotWorthIt);
+                }
+                shape
+            }
+            Purpose::Knowing => Arc::default(),
+        };
         let watched = self.watches();
         let fact = self.facts.known(request, &self.fences);
         let known = match fact {

@@ -13,6 +13,7 @@
 //! - `flight`: one read for several who ask the same
 //! - `cursors`, `drain`, `batches`: results of several batches, out of the cache and into it
 //! - `rights`: who goes on with such a result may still see it
+//! - `pre_images`: looks at single documents, so that writes to them end fewer entries
 //! - `worth`: which shapes pay for their place
 //! - `shadow`: a share of the hits is compared with the server's own answer
 
@@ -23,6 +24,7 @@ mod entry;
 mod facts;
 mod fill;
 mod flight;
+mod pre_images;
 mod rights;
 mod rules;
 mod shadow;
@@ -34,8 +36,8 @@ mod worth;
 
 use std::cell::RefCell;
 use std::future::ready;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -44,7 +46,7 @@ use self::cursors::Cursors;
 use self::drain::{Drain, Drains};
 use self::entry::Entry;
 use self::facts::Facts;
-use self::fill::Fill;
+use self::fill::{Fill, Purpose};
 use self::flight::{Flights, Landing, Lead};
 use self::shadow::Shadow;
 pub use self::stats::CacheStats;
@@ -75,12 +77,15 @@ pub struct Cache {
     config: config::Cache,
     /// Ended answers that are to be dropped.
     ended: Mutex<Vec<Arc<dyn Tied>>>,
+    /// Itself, for tasks of its own.
+    me: Weak<Cache>,
 }
 
 impl Cache {
     /// An empty cache under `fences`. `horizon`: how far the watch of other writers has come.
-    pub fn new(config: &config::Cache, fences: Arc<Fences>, horizon: Arc<Horizon>) -> Cache {
-        Cache {
+    pub fn new(config: &config::Cache, fences: Arc<Fences>, horizon: Arc<Horizon>) -> Arc<Cache> {
+        Arc::new_cyclic(|me| Cache {
+            me: Weak::clone(me),
             store: Store::new(config.max_size.as_u64()),
             facts: Facts::new(),
             fences,
@@ -93,7 +98,7 @@ impl Cache {
             stats: CacheStats::default(),
             config: config.clone(),
             ended: Mutex::default(),
-        }
+        })
     }
 
     /// What was counted so far.
@@ -263,7 +268,7 @@ impl Cache {
                     None => return Ok(expired(request)),
                 }
             }
-            let fill = self.fill(request, &key, wish, next).await;
+            let fill = self.fill(request, &key, wish, next, Purpose::Serving).await;
             if fill.as_ref().is_ok_and(|fill| fill.asked_first) && !asked {
                 // Others may have gone while it was asked what the name means.
                 asked = true;
@@ -307,6 +312,7 @@ impl Cache {
             Err(why) => Err(*why),
         };
         lead.land(entry.map_or(Landing::Released, Landing::Answer));
+        self.look_at_documents(request, next);
         match stored {
             Ok(()) => {
                 self.stats.stored();

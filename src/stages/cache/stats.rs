@@ -10,6 +10,7 @@ pub struct CacheStats {
     hits: AtomicU64,
     misses: AtomicU64,
     stored: AtomicU64,
+    looked_at: AtomicU64,
     joined: AtomicU64,
     compared: AtomicU64,
     mismatches: AtomicU64,
@@ -39,6 +40,10 @@ impl CacheStats {
 
     pub(super) fn stored(&self) {
         self.stored.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn looked_at(&self) {
+        self.looked_at.fetch_add(1, Relaxed);
     }
 
     pub(super) fn bypass(&self, why: Bypass) {
@@ -75,6 +80,11 @@ impl CacheStats {
     /// Answers put into the cache.
     pub fn stores(&self) -> u64 {
         self.stored.load(Relaxed)
+    }
+
+    /// Single documents that were asked for, so that writes to them end fewer entries.
+    pub fn looks(&self) -> u64 {
+        self.looked_at.load(Relaxed)
     }
 
     /// Reads not looked for, or not stored, by reason.

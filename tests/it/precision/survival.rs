@@ -1,8 +1,9 @@
 //! What the rules of survival keep is what the server would answer now (DESIGN §4 rule 7).
 //!
 //! Random reads of a small collection, then random writes to it; before each write the rules say
-//! which answers survive it, after it the server is asked again. Every write is judged twice: by
-//! what the command says, and by what a change stream would tell of what it did.
+//! which answers survive it, after it the server is asked again. Every write is judged three times: by
+//! what the command says, by that and some fields of the document that it selects, and by what a change
+//! stream would tell of what it did.
 //!
 //! `PETIOLE_SEED` repeats a run or tries another; the default is always the same.
 
@@ -11,8 +12,8 @@ use std::collections::BTreeMap;
 use bson::{Document, RawDocumentBuf, doc};
 use petiole::command::matcher::{Reached, values_at};
 use petiole::command::{
-    Command, Paths, Reach, ReadPlan, Selector, Statement, document_keys, reach, selected_ids,
-    statements, survives,
+    Change, Command, Paths, Reach, ReadPlan, Selector, Statement, document_keys, known_at, reach,
+    selected_ids, statements, survives,
 };
 use petiole::wire::{Frame, build, op_msg::OpMsg};
 
@@ -38,6 +39,8 @@ struct Tally {
     cases: usize,
     unchanged: usize,
     kept: usize,
+    /// Of those that the command alone doesn't keep.
+    kept_by_pre_image: usize,
     /// By kind of write and read: all unchanged ones, and those that were kept.
     kinds: BTreeMap<(String, String), (usize, usize)>,
 }
@@ -54,6 +57,7 @@ async fn what_survives_a_write_is_what_the_server_answers_after_it() {
         sum.cases += tally.cases;
         sum.unchanged += tally.unchanged;
         sum.kept += tally.kept;
+        sum.kept_by_pre_image += tally.kept_by_pre_image;
         for (kind, (unchanged, kept)) in tally.kinds {
             let at = sum.kinds.entry(kind).or_default();
             *at = (at.0 + unchanged, at.1 + kept);
@@ -63,9 +67,12 @@ async fn what_survives_a_write_is_what_the_server_answers_after_it() {
         cases,
         unchanged,
         kept,
+        kept_by_pre_image,
         kinds,
     } = sum;
-    println!("{cases} cases, {unchanged} unchanged, {kept} of those kept");
+    println!(
+        "{cases} cases, {unchanged} unchanged, {kept} of those kept, {kept_by_pre_image} more by a pre-image"
+    );
     for ((write, read), (unchanged, kept)) in kinds {
         println!(
             "{write:>14} {read:<10} {:3} % of {unchanged}",
@@ -73,6 +80,10 @@ async fn what_survives_a_write_is_what_the_server_answers_after_it() {
         );
     }
     assert!(cases >= CASES);
+    assert!(
+        kept_by_pre_image * 100 >= unchanged,
+        "{kept_by_pre_image} of {unchanged} by a pre-image"
+    );
     assert!(
         kept * 100 >= unchanged * 30,
         "{kept} of {unchanged} unchanged answers were kept"
@@ -136,9 +147,10 @@ async fn round(client: &mut RawClient, r: &mut Random, db: &str, tally: &mut Tal
         let fresh = replies.split_off(2);
         let after = replies.remove(1);
         let landed = landed(&before, &after);
+        let pre_images = pre_images(r, &said, &before);
         let mut next = Vec::new();
         for (entry, fresh) in entries.into_iter().zip(fresh) {
-            let kept_by = kept_by(&entry, &said, &landed);
+            let kept_by = kept_by(&entry, &said, &pre_images, &landed);
             let fresh = answer(&fresh);
             let is_lawful = match &fresh {
                 Some(fresh) => lawful(client, &entry.read, &entry.answer, fresh).await,
@@ -165,6 +177,8 @@ async fn round(client: &mut RawClient, r: &mut Random, db: &str, tally: &mut Tal
                 if kept_by.contains(&"command") {
                     tally.kept += 1;
                     at.1 += 1;
+                } else if kept_by.contains(&"pre-image") {
+                    tally.kept_by_pre_image += 1;
                 }
             }
             next.extend(fresh.map(|answer| Entry { answer, ..entry }));
@@ -245,53 +259,110 @@ fn landed(before: &RawDocumentBuf, after: &RawDocumentBuf) -> Vec<Statement> {
 }
 
 /// Who says that the entry survives. Also checks that the statements reach what doesn't.
-fn kept_by(entry: &Entry, said: &[Statement], landed: &[Statement]) -> Vec<&'static str> {
+fn kept_by(
+    entry: &Entry,
+    said: &[Statement],
+    pre_images: &[Option<Vec<u8>>],
+    landed: &[Statement],
+) -> Vec<&'static str> {
     let Some(plan) = &entry.plan else {
         return Vec::new();
     };
-    let survives_all = |statements: &[Statement]| {
-        statements.iter().all(|statement| {
-            let survives = survives_one(plan, &entry.answer, statement);
+    let survives_all = |statements: &[Statement], pre_images: &[Option<Vec<u8>>]| {
+        statements.iter().enumerate().all(|(at, statement)| {
+            let known = pre_images.get(at).and_then(Option::as_deref);
+            let survives = survives_one(plan, &entry.answer, statement, known);
             assert!(
-                survives || reached(plan, &entry.answer, statement),
+                survives || reached(plan, &entry.answer, statement, known),
                 "{statement:?} doesn't reach {} with {}: {:?}",
                 entry.read.command,
                 show(&entry.answer),
-                reach(plan.shape(), statement),
+                reach(plan.shape(), statement, known),
             );
             survives
         })
     };
     let mut by = Vec::new();
-    if survives_all(said) {
+    if survives_all(said, &[]) {
         by.push("command");
     }
-    if survives_all(landed) {
+    if survives_all(said, pre_images) {
+        by.push("pre-image");
+    }
+    if survives_all(landed, &[]) {
         by.push("change stream");
     }
     by
 }
 
-fn survives_one(plan: &ReadPlan, answer: &Answer, statement: &Statement) -> bool {
+/// Some fields of the documents that statements select by `_id`, if all of them leave those as they are.
+fn pre_images(r: &mut Random, said: &[Statement], before: &RawDocumentBuf) -> Vec<Option<Vec<u8>>> {
+    let Some(Answer::Documents(all)) = answer(before) else {
+        panic!("{before:?}");
+    };
+    let all: Vec<_> = all.iter().map(|d| Document::try_from(d).unwrap()).collect();
+    let mut of = |statement: &Statement| {
+        if !matches!(statement.change, Change::Paths { .. }) {
+            return None;
+        }
+        let [wanted] = &selected_ids(statement.selects.as_ref()?)?[..] else {
+            return None;
+        };
+        let has_id = |d: &&Document| {
+            let document = d.to_vec().unwrap();
+            values_at(&document, "_id").values.contains(wanted)
+        };
+        let document = all.iter().find(has_id)?;
+        let fields = document
+            .keys()
+            .filter(|key| *key == "_id" || r.below(2) == 0);
+        let mut shown: Document = fields.map(|key| (key.clone(), 1.into())).collect();
+        shown.insert("_id", 1);
+        let read = doc! {"find": "c", "filter": {"_id": document.get("_id")}, "projection": &shown};
+        let read = ReadPlan::of(&read.to_vec().unwrap())?;
+        let told = document.iter().filter(|(key, _)| shown.contains_key(*key));
+        let told: Document = told
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let told = told.to_vec().unwrap();
+        let stays =
+            |s: &Statement| survives(&read, Some(&mut std::iter::once(told.as_slice())), s, None);
+        said.iter().all(stays).then(|| told.clone())
+    };
+    said.iter().map(&mut of).collect()
+}
+
+fn survives_one(
+    plan: &ReadPlan,
+    answer: &Answer,
+    statement: &Statement,
+    pre_image: Option<&[u8]>,
+) -> bool {
     match answer {
-        Answer::Value(_) => survives(plan, None, statement),
+        Answer::Value(_) => survives(plan, None, statement, pre_image),
         Answer::Documents(list) => {
             let mut documents = list.iter().map(|d| d.as_bytes());
-            survives(plan, Some(&mut documents), statement)
+            survives(plan, Some(&mut documents), statement, pre_image)
         }
     }
 }
 
 /// Whether an index of entries would find this one.
-fn reached(plan: &ReadPlan, answer: &Answer, statement: &Statement) -> bool {
+fn reached(
+    plan: &ReadPlan,
+    answer: &Answer,
+    statement: &Statement,
+    pre_image: Option<&[u8]>,
+) -> bool {
     let Reach::Entries {
         by_filter,
         by_sets,
         by_document,
         by_id,
-    } = reach(plan.shape(), statement)
+        by_pre_image,
+    } = reach(plan.shape(), statement, pre_image)
     else {
-        return reach(plan.shape(), statement) == Reach::Everything;
+        return reach(plan.shape(), statement, pre_image) == Reach::Everything;
     };
     let anchored = |at: &dyn Fn(&str) -> Option<Reached>| {
         plan.anchor()
@@ -301,6 +372,7 @@ fn reached(plan: &ReadPlan, answer: &Answer, statement: &Statement) -> bool {
     by_filter && anchored(&|path| statement.inserts.values_at(path))
         || by_sets && anchored(&|path| statement.change.values_at(path))
         || by_document && shows_selected(answer, statement.selects.as_ref().unwrap())
+        || by_pre_image && anchored(&|path| known_at(pre_image.unwrap(), path))
         || by_id && {
             let ids = selected_ids(statement.selects.as_ref().unwrap()).unwrap();
             assert_eq!(plan.shape().anchor(), ["_id"]);

@@ -184,9 +184,10 @@ fn reach_tells_by_shape_alone() {
         by_sets,
         by_document,
         by_id,
+        by_pre_image: false,
     };
     let user = find(doc! {"user": 1}, doc! {});
-    let of = |read: &ReadPlan, write: &Statement| reach(read.shape(), write);
+    let of = |read: &ReadPlan, write: &Statement| reach(read.shape(), write, None);
     let n = set(doc! {"n": 1});
     assert_eq!(
         of(&user, &insert(doc! {"_id": 1, "user": 2})),
@@ -228,6 +229,67 @@ fn reach_tells_by_shape_alone() {
     );
     let hidden = find(doc! {"user": 1}, doc! {"projection": {"_id": 0, "n": 1}});
     assert_eq!(of(&hidden, &update(doc! {"_id": 1}, n)), Reach::Everything);
+}
+
+/// The best of a guild.
+fn leaderboard(guild: impl Into<Bson>) -> ReadPlan {
+    let more = doc! {"sort": {"score": -1}, "limit": 10};
+    find(doc! {"guild": guild.into()}, more)
+}
+
+fn kept_knowing(plan: &ReadPlan, write: &Statement, pre_image: Document) -> bool {
+    survives(plan, None, write, Some(&pre_image.to_vec().unwrap()))
+}
+
+#[test]
+fn what_is_known_of_the_only_document_and_stays_spares_reads_that_refuse_it() {
+    let scored = update(doc! {"_id": 1}, doc! {"$inc": {"score": 5}});
+    let known = doc! {"_id": 1, "guild": 7};
+    assert!(!kept_unseen(&leaderboard(8), &scored));
+    assert!(kept_knowing(&leaderboard(8), &scored, known.clone()));
+    assert!(!kept_knowing(&leaderboard(7), &scored, known.clone()));
+    assert!(!kept_knowing(&leaderboard(7.0), &scored, known.clone()));
+    let several = doc! {"_id": 1, "guild": [7, 8]};
+    assert!(!kept_knowing(&leaderboard(8), &scored, several.clone()));
+    assert!(kept_knowing(&leaderboard(9), &scored, several));
+    let other = doc! {"_id": 1, "name": "x"};
+    assert!(!kept_knowing(&leaderboard(8), &scored, other));
+    for read in [
+        doc! {"count": "c", "query": {"guild": 8, "score": {"$gt": 5}}},
+        doc! {"aggregate": "c", "pipeline": [{"$match": {"guild": 8}}, {"$group": {"_id": 1, "all": {"$sum": "$score"}}}], "cursor": {}},
+        doc! {"find": "c", "filter": {"guild": 8}, "sort": {"score": 1}, "skip": 3},
+    ] {
+        let read = plan(read);
+        assert!(!kept_unseen(&read, &scored));
+        assert!(kept_knowing(&read, &scored, known.clone()));
+    }
+    // What an upsert may insert is another matter.
+    let upserted = upsert(doc! {"_id": 1}, doc! {"$inc": {"score": 5}});
+    assert!(!kept_knowing(&leaderboard(8), &upserted, known));
+}
+
+#[test]
+fn a_pre_image_reaches_the_reads_that_want_its_values() {
+    let scored = update(doc! {"_id": 1}, doc! {"$inc": {"score": 5}});
+    let knowing = |read: &ReadPlan, pre_image: Document| {
+        reach(read.shape(), &scored, Some(&pre_image.to_vec().unwrap()))
+    };
+    let by_pre_image = Reach::Entries {
+        by_filter: false,
+        by_sets: false,
+        by_document: false,
+        by_id: false,
+        by_pre_image: true,
+    };
+    let board = leaderboard(7);
+    assert_eq!(knowing(&board, doc! {"guild": 7}), by_pre_image);
+    assert_eq!(knowing(&board, doc! {"other": 7}), Reach::Everything);
+    let whole = find(doc! {}, doc! {"sort": {"score": -1}});
+    assert_eq!(knowing(&whole, doc! {"guild": 7}), Reach::Everything);
+    assert_eq!(telling_fields(board.shape(), &scored), ["guild"]);
+    assert!(telling_fields(whole.shape(), &scored).is_empty());
+    let moved = update(doc! {"_id": 1}, set(doc! {"guild.x": 8}));
+    assert!(telling_fields(board.shape(), &moved).is_empty());
 }
 
 #[test]

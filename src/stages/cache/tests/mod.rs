@@ -39,7 +39,7 @@ fn setup_under(
 ) -> Setup {
     let backend = Arc::new(Scripted::replies(script));
     let fences = Fences::new(Duration::from_secs(90));
-    let cache = Arc::new(Cache::new(&config, Arc::clone(&fences), horizon));
+    let cache = Cache::new(&config, Arc::clone(&fences), horizon);
     let stages: Vec<Box<dyn Stage>> = vec![Box::new(Arc::clone(&cache))];
     let pipeline = Pipeline::new(stages, backend.clone(), Arc::clone(&fences));
     Setup {
