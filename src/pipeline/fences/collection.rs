@@ -109,7 +109,7 @@ impl Collection {
             }
         }
         if spared {
-            state.pre_images.paid();
+            state.pre_images.paid(&write);
         }
         let began = state.now;
         state.writing.insert(began, write);
@@ -248,7 +248,7 @@ impl Collection {
         true
     }
 
-    /// An answer that is tied tells what one document holds.
+    /// An answer that is tied tells what some documents hold.
     pub fn note_pre_image(&self, answer: &Arc<dyn Tied>) {
         self.state.lock().pre_images.note(answer);
     }

@@ -399,7 +399,7 @@ const FILTER: u8 = b'f';
 const DOCUMENT: u8 = b'd';
 
 /// Values of one path by which an answer is posted; with more it is always a candidate.
-const MOST_VALUES: usize = 128;
+pub(super) const MOST_VALUES: usize = 128;
 
 /// Paths by which documents are posted.
 const MOST_PATHS: usize = 8;

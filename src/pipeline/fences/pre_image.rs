@@ -14,13 +14,15 @@
 //! what it was then.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Weak};
 
 use super::Fences;
-use super::group::outlives;
+use super::group::{MOST_VALUES, outlives};
 use super::tie::Tied;
 use crate::command::{
-    Change, Reach, ReadShape, Selector, Statement, Strings, ValueKey, reach, telling_fields,
+    Change, Reach, ReadPlan, ReadShape, Selector, Statement, Strings, ValueKey, reach, survives,
+    telling_fields,
 };
 use crate::wire::build::DocBuf;
 use crate::wire::doc::{self, Element};
@@ -30,36 +32,80 @@ use crate::wire::doc::{self, Element};
 pub(super) struct Write {
     pub statements: Arc<[Statement]>,
     /// Statement by statement; empty where nothing is known.
-    pre_images: Arc<[Option<Arc<dyn Tied>>]>,
+    pre_images: Arc<[Option<PreImage>]>,
+}
+
+/// Fields of one document.
+struct PreImage {
+    /// The answer that tells them.
+    answer: Arc<dyn Tied>,
+    document: Arc<[u8]>,
+    is_neighbour: bool,
+}
+
+/// The same while nobody needs it.
+struct Known {
+    answer: Weak<dyn Tied>,
+    document: Arc<[u8]>,
+    /// It wasn't asked for by itself.
+    is_neighbour: bool,
 }
 
 /// Fields of a document that are worth knowing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// A filter that selects the document by its `_id`.
+    /// `{_id: value}`.
     pub filter: Box<[u8]>,
     /// Top-level fields, sorted.
     pub fields: Vec<String>,
+    /// Those of the documents that follow it by `_id` too: so many in all.
+    pub neighbours: Option<usize>,
 }
 
 /// What is known of a collection's documents, and what would be worth knowing.
 pub(super) struct PreImages {
-    known: HashMap<ValueKey, Weak<dyn Tied>>,
+    known: HashMap<ValueKey, Known>,
     wanted: HashMap<ValueKey, Wanted>,
-    /// Looks at documents that may be asked for: each time that a pre-image spares something, one more.
-    credit: u32,
-    denied: u32,
+    /// Looks at single documents.
+    singles: Credit,
+    /// Looks at documents and their neighbours.
+    pages: Credit,
     /// Size of `known` at which it is cleared of what is gone.
     sweep_at: usize,
 }
 
+/// How often something may be asked for: as often as it pays, and now and then to see whether it does by now.
+struct Credit {
+    left: u32,
+    denied: u32,
+}
+
+impl Credit {
+    fn take(&mut self) -> bool {
+        if self.left >= ONE_LOOK {
+            self.left -= ONE_LOOK;
+            return true;
+        }
+        self.denied += 1;
+        self.denied.is_multiple_of(TRIAL)
+    }
+
+    fn add(&mut self, more: u32) {
+        self.left = (self.left + more).min(MOST_CREDIT);
+    }
+}
+
 impl Default for PreImages {
     fn default() -> PreImages {
+        let credit = |looks: u32| Credit {
+            left: looks * ONE_LOOK,
+            denied: 0,
+        };
         PreImages {
             known: HashMap::new(),
             wanted: HashMap::new(),
-            credit: FIRST_CREDIT,
-            denied: 0,
+            singles: credit(FIRST_SINGLES),
+            pages: credit(FIRST_PAGES),
             sweep_at: SWEEP,
         }
     }
@@ -88,8 +134,10 @@ impl Write {
         fences: &'a Fences,
     ) -> impl Iterator<Item = (&'a Statement, Option<&'a [u8]>)> {
         let known = |at: usize| {
-            let answer = self.pre_images.get(at)?.as_ref()?;
-            document(&**answer).filter(|_| fences.trusts(answer.tie()))
+            let known = self.pre_images.get(at)?.as_ref()?;
+            fences
+                .trusts(known.answer.tie())
+                .then_some(&*known.document)
         };
         self.statements
             .iter()
@@ -123,9 +171,14 @@ impl PreImages {
         }
         let known = statements.iter().map(|statement| {
             let (id, _) = updated_id(statement)?;
-            let answer = self.known.get(&id)?.upgrade()?;
-            let stays = || statements.iter().all(|s| outlives(&*answer, s, None));
-            (fences.holds(answer.tie()) && stays()).then_some(answer)
+            let known = self.known.get(&id)?;
+            let answer = known.answer.upgrade()?;
+            let usable = fences.holds(answer.tie()) && known.stays(&*answer, statements);
+            usable.then(|| PreImage {
+                answer,
+                document: Arc::clone(&known.document),
+                is_neighbour: known.is_neighbour,
+            })
         });
         let known: Vec<_> = known.collect();
         if known.iter().any(Option::is_some) {
@@ -134,15 +187,41 @@ impl PreImages {
         write
     }
 
-    /// An answer that was stored tells what a document holds.
+    /// An answer that was stored tells what some documents hold. (A server of several shards may have several with one `_id`:
+    /// then nothing is known of them.)
     pub fn note(&mut self, answer: &Arc<dyn Tied>) {
-        let id = document(&**answer).and_then(|document| doc::find(document, "_id"));
-        let Some(id) = id.and_then(|id| ValueKey::of(&id, Strings::Simple)) else {
-            return;
+        let documents: Vec<&[u8]> = answer.documents().into_iter().flatten().collect();
+        let id = |document: &&[u8]| {
+            let id = doc::find(document, "_id")?;
+            ValueKey::of(&id, Strings::Simple)
         };
-        self.known.insert(id, Arc::downgrade(answer));
+        let ids: Vec<Option<ValueKey>> = documents.iter().map(id).collect();
+        let mut times = HashMap::new();
+        for id in ids.iter().flatten() {
+            *times.entry(id).or_insert(0) += 1;
+        }
+        for (id, document) in ids.iter().zip(&documents) {
+            if let Some(id) = id
+                && times.get(id) == Some(&1)
+            {
+                let known = Known {
+                    answer: Arc::downgrade(answer),
+                    document: Arc::from(*document),
+                    is_neighbour: documents.len() > 1,
+                };
+                self.known.insert(id.clone(), known);
+            }
+        }
         if self.known.len() >= self.sweep_at {
-            self.known.retain(|_, answer| answer.strong_count() > 0);
+            self.known
+                .retain(|_, known| known.answer.strong_count() > 0);
+            if self.known.len() > MOST_KNOWN {
+                let mut keep = false;
+                self.known.retain(|_, _| {
+                    keep = !keep;
+                    keep
+                });
+            }
             self.sweep_at = 2 * self.known.len() + SWEEP;
         }
     }
@@ -173,18 +252,29 @@ impl PreImages {
         fields: &[&str],
         known: Option<&[u8]>,
     ) {
-        if !self.wanted.contains_key(&id) && !self.may_ask() {
-            return;
-        }
-        let wanted = self.wanted.entry(id).or_insert_with(|| {
-            // What is known already is asked for again, so that one answer tells everything.
-            let known = known.into_iter().flat_map(doc::elements).flatten();
-            let known = known.map(|field| field.key.to_owned());
-            Wanted {
-                filter: filter.into(),
-                fields: known.filter(|field| field != "_id").collect(),
+        let wanted = match self.wanted.len() {
+            ..MOST_WANTED => self.wanted.entry(id),
+            _ => return,
+        };
+        let wanted = match wanted {
+            Entry::Occupied(wanted) => wanted.into_mut(),
+            Entry::Vacant(place) => {
+                let neighbours = self.pages.take().then_some(PAGE);
+                if neighbours.is_none() && !self.singles.take() {
+                    return;
+                }
+                // What is known already is asked for again, so that one answer tells everything.
+                let known = known.into_iter().flat_map(doc::elements).flatten();
+                let known = known.map(|field| field.key.to_owned());
+                let mut fields: Vec<String> = known.filter(|field| field != "_id").collect();
+                fields.sort();
+                place.insert(Wanted {
+                    filter: filter.into(),
+                    fields,
+                    neighbours,
+                })
             }
-        });
+        };
         for field in fields {
             if let Err(at) = wanted
                 .fields
@@ -195,21 +285,14 @@ impl PreImages {
         }
     }
 
-    fn may_ask(&mut self) -> bool {
-        if self.wanted.len() >= MOST_WANTED {
-            return false;
+    /// What was known of a write's documents has spared reads.
+    pub fn paid(&mut self, write: &Write) {
+        for known in write.pre_images.iter().flatten() {
+            self.singles.add(ONE_LOOK);
+            if known.is_neighbour {
+                self.pages.add(1);
+            }
         }
-        if self.credit > 0 {
-            self.credit -= 1;
-            return true;
-        }
-        self.denied += 1;
-        self.denied.is_multiple_of(TRIAL)
-    }
-
-    /// A pre-image has spared a shape of reads.
-    pub fn paid(&mut self) {
-        self.credit = (self.credit + 1).min(MOST_CREDIT);
     }
 
     pub fn take_wanted(&mut self) -> Vec<Wanted> {
@@ -217,11 +300,16 @@ impl PreImages {
     }
 }
 
-/// The only document of an answer.
-fn document(answer: &dyn Tied) -> Option<&[u8]> {
-    let mut documents = answer.documents()?;
-    let first = documents.next()?;
-    documents.next().is_none().then_some(first)
+impl Known {
+    /// Whether none of the statements touches what is known.
+    fn stays(&self, answer: &dyn Tied, statements: &[Statement]) -> bool {
+        ReadPlan::of(answer.command()).is_some_and(|plan| {
+            let alone = || std::iter::once(&*self.document);
+            statements
+                .iter()
+                .all(|s| survives(&plan, Some(&mut alone()), s, None))
+        })
+    }
 }
 
 /// The `_id` of the one document that an update by paths is confined to, and a filter that selects it.
@@ -253,14 +341,24 @@ const MOST_STATEMENTS: usize = 16;
 /// Documents of a collection that are wanted at a time.
 const MOST_WANTED: usize = 64;
 
-/// Documents that may be asked for before it has paid.
-const FIRST_CREDIT: u32 = 32;
+/// What one look costs, in uses of neighbours' pre-images.
+const ONE_LOOK: u32 = 4;
+
+/// Looks that may be had before any has paid.
+const FIRST_SINGLES: u32 = 32;
+const FIRST_PAGES: u32 = 8;
 
 /// What may be saved up.
-const MOST_CREDIT: u32 = 256;
+const MOST_CREDIT: u32 = 256 * ONE_LOOK;
 
-/// Without credit, one in so many is asked for all the same, to see whether it pays by now.
+/// Without credit, one in so many is asked for all the same.
 const TRIAL: u32 = 16;
+
+/// Documents in a page: as many as an answer is found by, so that a write looks at the pages of its own documents only.
+const PAGE: usize = MOST_VALUES;
 
 /// Known documents before those that are gone are looked for.
 const SWEEP: usize = 64;
+
+/// Documents of a collection that are known at a time: some ten MiB.
+const MOST_KNOWN: usize = 1 << 16;

@@ -68,8 +68,7 @@ impl Window {
         }
     }
 
-    /// The answer, which is tied, tells fields of one document as they are now: writes to that document are
-    /// judged by it.
+    /// The answer, which is tied, tells fields of its documents as they are now: writes to them are judged by it.
     pub fn note_pre_image(&self, answer: &Arc<dyn Tied>) {
         if let Some(p) = &self.precise {
             p.collection.note_pre_image(answer);

@@ -6,12 +6,14 @@
 
 use std::sync::Arc;
 
+use super::entry::batch;
 use super::fill::Purpose;
 use super::{Cache, KEY};
 use crate::command::{Bypass, canonical};
 use crate::config::ExternalWrites;
 use crate::pipeline::{Next, OwnedNext, Request, Tied, Wanted};
 use crate::wire::build::DocBuf;
+use crate::wire::doc::{self, Element};
 
 impl Cache {
     /// Asks, in the request's name, what is worth knowing of documents in its collection. Returns at once.
@@ -26,13 +28,17 @@ impl Cache {
         if wanted.is_empty() {
             return;
         }
-        let questions = wanted.iter().map(|wanted| question(db, collection, wanted));
-        let questions: Vec<Request> = questions.filter_map(|q| request.side(&q)).collect();
+        let looks = wanted.into_iter().filter_map(|wanted| {
+            let question = question(db, collection, &wanted.filter, &wanted.fields);
+            Some((request.side(&question)?, wanted))
+        });
+        let looks: Vec<(Request, Wanted)> = looks.collect();
         if let Some(cache) = self.me.upgrade() {
-            tokio::spawn(ask_all(cache, questions, next.to_owned()));
+            tokio::spawn(ask_all(cache, looks, next.to_owned()));
         }
     }
 
+    /// Stores the answer to `question`, for the fences to conclude from.
     async fn look_at(&self, question: &mut Request, next: Next<'_>) -> Result<(), Bypass> {
         let (key, wish) = KEY.with_borrow_mut(|key| {
             let wish = canonical(&question.command, question.principal.id, key)?;
@@ -51,8 +57,11 @@ impl Cache {
     }
 }
 
-async fn ask_all(cache: Arc<Cache>, questions: Vec<Request>, next: OwnedNext) {
-    for mut question in questions {
+async fn ask_all(cache: Arc<Cache>, looks: Vec<(Request, Wanted)>, next: OwnedNext) {
+    for (mut question, wanted) in looks {
+        if let Some(page) = page(&question, &wanted, next.borrow()).await {
+            question = page;
+        }
         // An answer that can't be stored is as good as none.
         if let Err(why) = cache.look_at(&mut question, next.borrow()).await {
             tracing::debug!(why = why.as_str(), "a document could not be looked at");
@@ -60,16 +69,59 @@ async fn ask_all(cache: Arc<Cache>, questions: Vec<Request>, next: OwnedNext) {
     }
 }
 
-/// The fields as the primary has them now.
-fn question(db: &str, collection: &str, wanted: &Wanted) -> Vec<u8> {
+/// The question for a document and its neighbours, from the one for the document alone. `None`: there aren't as many.
+async fn page(question: &Request, wanted: &Wanted, next: Next<'_>) -> Option<Request> {
+    let (db, collection) = (question.command.db(), question.command.collection()?);
+    let first = doc::find(&wanted.filter, "_id")?;
+    let bounds = |last: Option<&Element<'_>>| {
+        let mut filter = DocBuf::new();
+        filter.append_doc_with("_id", |id| {
+            id.append_value("$gte", first.kind, first.value);
+            if let Some(last) = last {
+                id.append_value("$lte", last.kind, last.value);
+            }
+        });
+        filter.finish()
+    };
+    let mut probe = DocBuf::new();
+    probe.append_str("find", collection);
+    probe.append_doc("filter", &bounds(None));
+    for field in ["projection", "sort"] {
+        probe.append_doc_with(field, |by| {
+            by.append_i32("_id", 1);
+        });
+    }
+    probe.append_i32("skip", i32::try_from(wanted.neighbours?).ok()? - 1);
+    probe.append_i32("limit", 1);
+    probe.append_str("$db", db);
+    let mut probe = question.side(&probe.finish())?;
+    let reply = next.run(&mut probe).await.ok()?;
+    let last = doc::elements(batch(reply.body(), "firstBatch")?)
+        .next()?
+        .ok()?;
+    let last = doc::find(last.as_document()?, "_id")?;
+    question.side(&self::question(
+        db,
+        collection,
+        &bounds(Some(&last)),
+        &wanted.fields,
+    ))
+}
+
+/// The fields as the primary has them now. The sort makes it one that outlives writes to other fields.
+fn question(db: &str, collection: &str, filter: &[u8], fields: &[String]) -> Vec<u8> {
     let mut body = DocBuf::new();
     body.append_str("find", collection);
-    body.append_doc("filter", &wanted.filter);
+    body.append_doc("filter", filter);
     body.append_doc_with("projection", |projection| {
-        for field in &wanted.fields {
+        for field in fields {
             projection.append_i32(field, 1);
         }
     });
+    body.append_doc_with("sort", |sort| {
+        sort.append_i32("_id", 1);
+    });
+    body.append_i32("batchSize", 1_000);
     body.append_doc_with("readConcern", |concern| {
         concern.append_str("level", "local");
     });

@@ -49,24 +49,28 @@ struct Players(Vec<(i32, i32, i32)>);
 
 impl Players {
     fn answer(&self, read: &Document) -> Vec<Vec<u8>> {
-        let wanted = |field: &str| {
-            let filter = read.get_document("filter").or(read.get_document("query"));
-            filter.unwrap().get_i32(field).ok()
+        let filter = read.get_document("filter").or(read.get_document("query"));
+        let filter = filter.unwrap();
+        let guild = filter.get_i32("guild").ok();
+        let ids = filter.get_document("_id").ok();
+        let from = ids.map_or(i32::MIN, |ids| ids.get_i32("$gte").unwrap());
+        let to = ids.map_or(i32::MAX, |ids| ids.get_i32("$lte").unwrap());
+        let mut found = self.0.clone();
+        found.retain(|p| guild.is_none_or(|g| g == p.1) && (from..=to).contains(&p.0));
+        let documents: Vec<Document> = if read.contains_key("count") {
+            vec![doc! {"n": found.len() as i32}]
+        } else if read.contains_key("projection") {
+            found.sort();
+            let shown = found.iter().map(|p| doc! {"_id": p.0, "guild": p.1});
+            shown.collect()
+        } else {
+            found.sort_by_key(|&(id, _, score)| (-score, id));
+            let shown = found.iter().take(2);
+            shown
+                .map(|p| doc! {"_id": p.0, "guild": p.1, "score": p.2})
+                .collect()
         };
-        let mut found: Vec<_> = self.0.clone();
-        found.retain(|&(id, guild, _)| {
-            wanted("_id").is_none_or(|i| i == id) && wanted("guild").is_none_or(|g| g == guild)
-        });
-        found.sort_by_key(|&(id, _, score)| (-score, id));
-        if read.contains_key("count") {
-            return vec![doc! {"n": found.len() as i32}.to_vec().unwrap()];
-        }
-        let narrow = read.contains_key("projection");
-        let shown = found.iter().map(|&(id, guild, score)| match narrow {
-            true => doc! {"_id": id, "guild": guild},
-            false => doc! {"_id": id, "guild": guild, "score": score},
-        });
-        shown.take(2).map(|d| d.to_vec().unwrap()).collect()
+        documents.iter().map(|d| d.to_vec().unwrap()).collect()
     }
 
     /// Whether anything changed.
@@ -189,11 +193,20 @@ impl Random {
             }
             3 => doc! {"count": "c", "query": {"guild": self.guild()}},
             _ => {
-                doc! {"find": "c", "filter": {"_id": self.player()}, "projection": {"guild": 1}}
+                let first = self.player();
+                known_of(first, first + self.below(PLAYERS) as i32)
             }
         };
         read.insert("$db", "d");
         read
+    }
+}
+
+/// The guilds of some players.
+fn known_of(first: i32, last: i32) -> Document {
+    doc! {
+        "find": "c", "filter": {"_id": {"$gte": first, "$lte": last}}, "projection": {"guild": 1},
+        "sort": {"_id": 1}, "$db": "d",
     }
 }
 
@@ -307,7 +320,7 @@ impl Case {
         let fences = &self.fences;
         self.stored.retain(|answer| fences.holds(&answer.tie));
         for answer in &self.stored {
-            if writing && answer.read.contains_key("sort") {
+            if writing && answer.read.contains_key("limit") {
                 tally.spared += 1;
             }
             if self.players.answer(&answer.read) != answer.documents {
@@ -340,7 +353,7 @@ fn overtaken(weakened: Option<Weakened>) -> Vec<String> {
     if let Some(rule) = weakened {
         case.fences.weaken(rule);
     }
-    case.read(doc! {"find": "c", "filter": {"_id": 0}, "projection": {"guild": 1}, "$db": "d"});
+    case.read(known_of(0, 0));
     let score = Write::Score(0, 5);
     let scoring = case.fences.begin(&score.footprint());
     let moving = case.fences.begin(&Write::Move(0, 1).footprint());
