@@ -149,6 +149,12 @@ impl Collector for Numbers {
             )?;
             counter(
                 &mut out,
+                "cache_pre_images_read",
+                "Documents, alone or by the page, looked at so that writes to them end fewer answers.",
+                stats.looks(),
+            )?;
+            counter(
+                &mut out,
                 "cache_shadow_compared",
                 "Answers from memory compared with the server's own.",
                 stats.compares(),

@@ -83,6 +83,7 @@ fn cache(shared: &Shared) -> Value {
         "misses": stats.misses(),
         "stores": stats.stores(),
         "joins": stats.joins(),
+        "pre_images_read": stats.looks(),
         "flights": cache.flights(),
         "cursors": cache.cursors(),
         "shadow": { "compared": stats.compares(), "mismatches": stats.mismatches() },

@@ -32,6 +32,8 @@ pub struct Cache {
     /// How long a namespace stays uncached after a write whose outcome is unknown.
     #[serde(with = "value::duration")]
     pub quarantine: Duration,
+    /// Whether single documents are looked at, so that writes to them end fewer answers.
+    pub pre_images: bool,
     /// Share of the hits that are also asked of the server and compared, from 0 to 1.
     pub shadow_share: f64,
     /// Namespaces that are never cached.
@@ -51,6 +53,7 @@ impl Default for Cache {
             ttl: Duration::from_secs(1),
             principal_ttl: Duration::from_secs(60),
             quarantine: Duration::from_secs(90),
+            pre_images: true,
             shadow_share: 0.001,
             bypass_namespaces: Vec::new(),
             rules: Vec::new(),

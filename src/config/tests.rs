@@ -131,7 +131,7 @@ fn mistakes_say_what_is_wrong_and_what_to_do() {
          cache.max_size (command line): \"banana\" is not a size; write a number and a unit (B, KiB, MiB, GiB), such as \"64MiB\"\n    \
          help: the default is cache.max_size = \"256MiB\"\n  \
          cache.max_sise (command line): there is no such key\n    \
-         help: did you mean max_size? (known in [cache]: bypass_namespaces, enabled, external_writes, max_entry, max_lag, max_size, principal_ttl, quarantine, rules, shadow_share, ttl)\n  \
+         help: did you mean max_size? (known in [cache]: bypass_namespaces, enabled, external_writes, max_entry, max_lag, max_size, pre_images, principal_ttl, quarantine, rules, shadow_share, ttl)\n  \
          server.posture (command line): unknown variant `shard`, expected one of `auto`, `mongos`, `replica-set`, `standalone`\n    \
          help: the default is server.posture = \"auto\""
     );

@@ -24,6 +24,7 @@ mod memory;
 mod metrics;
 mod mongos;
 mod parts;
+mod pre_images;
 mod precision;
 mod principals;
 mod profile;

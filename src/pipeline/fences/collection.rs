@@ -260,11 +260,16 @@ impl Collection {
         wanted
     }
 
-    /// Nothing is under way and nothing is stored.
-    pub fn is_idle(&self) -> bool {
+    /// Nothing is under way and nothing is stored (and then nothing more is wanted).
+    pub fn is_idle(&self, fences: &Fences) -> bool {
         let mut state = self.state.lock();
         state.groups.retain(|_, group| group.len() > 0);
-        state.groups.is_empty() && state.writing.is_empty() && state.windows == 0
+        let idle = state.groups.is_empty() && state.writing.is_empty() && state.windows == 0;
+        drop(state);
+        if idle {
+            self.take_wanted(fences);
+        }
+        idle
     }
 }
 

@@ -351,7 +351,7 @@ impl Fences {
             self.end(standing, Effect::Changed);
         }
         self.collections
-            .retain(|_, collection| Arc::strong_count(collection) > 1 || !collection.is_idle());
+            .retain(|_, collection| Arc::strong_count(collection) > 1 || !collection.is_idle(self));
     }
 
     /// Writes that have changed something, so far.

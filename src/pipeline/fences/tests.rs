@@ -216,9 +216,9 @@ fn an_answer_that_is_dropped_leaves_the_index() {
     let f = fences();
     let answer = stored(&f, bson::doc! {"_id": 1}, bson::doc! {"_id": 1});
     let index = f.collection_of("d", "users");
-    assert!(!index.is_idle());
+    assert!(!index.is_idle(&f));
     drop(answer);
-    assert!(index.is_idle());
+    assert!(index.is_idle(&f));
 }
 
 #[test]

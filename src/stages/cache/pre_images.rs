@@ -20,7 +20,8 @@ impl Cache {
     pub(super) fn look_at_documents(&self, request: &Request, next: Next<'_>) {
         // What others may have written unseen, nobody knows.
         let seen = self.config.external_writes == ExternalWrites::None || self.watches();
-        let Some(collection) = request.command.collection().filter(|_| seen) else {
+        let allowed = seen && self.config.pre_images;
+        let Some(collection) = request.command.collection().filter(|_| allowed) else {
             return;
         };
         let db = request.command.db();

@@ -9,7 +9,7 @@ use crate::command::{Command, footprint};
 use crate::wire::op_msg::OpMsg;
 use crate::wire::{Frame, build};
 
-const CASES: u64 = 3_000;
+const CASES: u64 = 2_000;
 const STEPS: usize = 100;
 const PLAYERS: u64 = 3;
 const GUILDS: u64 = 2;
