@@ -84,6 +84,10 @@ pub enum Workload {
     Aggregate,
     /// One new document of about 200 bytes per request.
     Insert,
+    /// 64 new documents per request, as a batch of 64 clients' inserts has: what the server can do at best.
+    #[value(name = "insert-64")]
+    #[serde(rename = "insert-64")]
+    Insert64,
     /// Adds 1 to a field of one document by `_id`, uniformly drawn from 10,000.
     Update,
     /// YCSB: half reads, half updates.
@@ -113,6 +117,7 @@ impl Workload {
             Workload::Range => "range",
             Workload::Aggregate => "aggregate",
             Workload::Insert => "insert",
+            Workload::Insert64 => "insert-64",
             Workload::Update => "update",
             Workload::YcsbA => "ycsb-a",
             Workload::YcsbB => "ycsb-b",
@@ -138,6 +143,7 @@ impl Workload {
                 | Workload::Range
                 | Workload::Aggregate
                 | Workload::Insert
+                | Workload::Insert64
                 | Workload::Update
         )
     }
@@ -152,6 +158,7 @@ impl Workload {
             Workload::Range => Box::new(simple::range(context)),
             Workload::Aggregate => Box::new(simple::aggregate(context)),
             Workload::Insert => Box::new(simple::insert(context)),
+            Workload::Insert64 => Box::new(simple::insert_64(context)),
             Workload::Update => Box::new(simple::update(context)),
             Workload::YcsbA => ycsb(Letter::A),
             Workload::YcsbB => ycsb(Letter::B),

@@ -1,7 +1,7 @@
 //! Workloads of one kind of request.
 
 use bson::raw::cstr;
-use bson::{DateTime, rawdoc};
+use bson::{DateTime, RawArrayBuf, RawBson, rawdoc};
 
 use super::template::Template;
 use super::{Context, GUILDS, Source, USERS, fresh_number};
@@ -85,14 +85,29 @@ pub fn aggregate(context: &Context) -> Simple {
 
 /// One new document of about 200 bytes.
 pub fn insert(context: &Context) -> Simple {
+    inserts(context, |number| vec![number.into()])
+}
+
+/// As many new documents as 64 clients' inserts make together.
+pub fn insert_64(context: &Context) -> Simple {
+    let id = |number: i64| move |i: i32| RawBson::from(rawdoc! {"n": number, "i": i});
+    inserts(context, |number| (0..64).map(id(number)).collect())
+}
+
+/// New documents with the ids that are made of a number.
+fn inserts(context: &Context, ids: impl FnOnce(i64) -> Vec<RawBson>) -> Simple {
     let template = Template::new(context.style.holes(1), |marks| {
-        let mut command = rawdoc! {
-            "insert": "events", "documents": [{
-                "_id": marks.int64(0), "user": 4_711, "kind": "transfer", "amount": 250_i64,
+        let mut documents = RawArrayBuf::new();
+        for id in ids(marks.int64(0)) {
+            documents.push(rawdoc! {
+                "_id": id, "user": 4_711, "kind": "transfer", "amount": 250_i64,
                 "note": "for the dragon egg, thanks again for carrying me through the dungeon",
                 "at": DateTime::from_millis(1_700_000_000_000), "tags": ["guild", "market"],
-            }],
-            "ordered": true, "lsid": marks.lsid.clone(), "$db": context.database.as_str(),
+            });
+        }
+        let mut command = rawdoc! {
+            "insert": "events", "documents": documents, "ordered": true, "lsid": marks.lsid.clone(),
+            "$db": context.database.as_str(),
         };
         context.style.apply(1, marks, &mut command);
         command
@@ -223,7 +238,8 @@ mod tests {
     #[test]
     fn inserts_never_repeat_an_id() {
         let context = context(false);
-        let mut sources = [(); 2].map(|()| Workload::Insert.source(&context));
+        let workloads = [Workload::Insert, Workload::Insert, Workload::Insert64];
+        let mut sources = workloads.map(|workload| workload.source(&context));
         let mut random = Random::seeded(1);
         let mut seen = std::collections::HashSet::new();
         for _ in 0..1_000 {
@@ -231,13 +247,13 @@ mod tests {
                 let mut frame = Vec::new();
                 source.fill(0, &mut random, &mut frame);
                 let command = bson::Document::try_from(body(&frame).unwrap()).unwrap();
-                let document = command.get_array("documents").unwrap()[0]
-                    .as_document()
-                    .unwrap()
-                    .clone();
-                assert!(seen.insert(document.get_i64("_id").unwrap()));
+                for document in command.get_array("documents").unwrap() {
+                    let id = document.as_document().unwrap().get("_id").unwrap();
+                    assert!(seen.insert(id.to_string()));
+                }
             }
         }
+        assert_eq!(seen.len(), 66_000);
     }
 
     #[test]
