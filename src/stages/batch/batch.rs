@@ -97,7 +97,6 @@ impl<'a> Batch<'a> {
             Sent::Unanswered(failure) => self.fail(failure),
             Sent::Unsettled => self.settle(),
             Sent::Refused => {
-                self.shared.facts.forget();
                 self.give_session_back();
                 let members = std::mem::take(&mut self.members);
                 members
@@ -171,11 +170,15 @@ impl<'a> Batch<'a> {
 
     fn refused(&self, code: Option<i32>, body: Bytes) -> Sent {
         match code {
-            Some(NO_RETRYABLE_WRITES) => Sent::Refused,
-            _ if self.session.is_some() => Sent::Unsettled,
-            Some(code) if INTERRUPTIONS.contains(&code) => Sent::Answered(body, Vec::new()),
-            _ => Sent::Refused,
+            Some(NO_RETRYABLE_WRITES) => {}
+            _ if self.session.is_some() => return Sent::Unsettled,
+            Some(code) if INTERRUPTIONS.contains(&code) => {
+                return Sent::Answered(body, Vec::new());
+            }
+            _ => {}
         }
+        self.shared.facts.forget();
+        Sent::Refused
     }
 
     /// A `bulkWrite`'s results, also those that aren't in its reply.

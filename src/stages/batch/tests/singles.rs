@@ -11,16 +11,20 @@ pub(super) fn update(id: i32, update: Document) -> Document {
     doc! {"update": "c", "updates": [{"q": {"_id": id}, "u": update}], "$db": "d"}
 }
 
-fn upsert(id: i32) -> Document {
-    let update = doc! {"q": {"_id": id}, "u": {"$set": {"n": 1}}, "upsert": true};
+pub(super) fn statement(id: i32, update: Document, upsert: bool) -> Document {
+    let update = doc! {"q": {"_id": id}, "u": update, "upsert": upsert};
     doc! {"update": "c", "updates": [update], "$db": "d"}
+}
+
+fn upsert(id: i32) -> Document {
+    statement(id, doc! {"$set": {"n": 1}}, true)
 }
 
 pub(super) fn increment(id: i32) -> Document {
     update(id, doc! {"$inc": {"n": 1}})
 }
 
-fn delete(id: i32) -> Document {
+pub(super) fn delete(id: i32) -> Document {
     doc! {"delete": "c", "deletes": [{"q": {"_id": id}, "limit": 1}], "$db": "d"}
 }
 
@@ -197,6 +201,22 @@ async fn without_numbers_a_lost_batch_is_not_sent_again() {
     let replies = together(&setup, increment(9), vec![increment(1), increment(2)]).await;
     assert!(replies.iter().all(|r| r.as_ref().is_err_and(|f| f.sent)));
     assert_eq!(setup.model.document(1).unwrap().get_i32("n").ok(), Some(1));
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_numbers_is_not_offered_them_again() {
+    let setup = setup(Bulk::Unnumbered, RetryableUpdates::Always).await;
+    let writes = |n| [1, 2, 3].map(|client| numbered(increment(client.into()), client, n));
+    let replies = together(&setup, increment(9), writes(1).to_vec()).await;
+    assert_eq!(answers(replies), vec![updated(1, 1); 3]);
+    setup.open_gate(3);
+    for write in writes(2) {
+        assert_eq!(setup.send(write).await.unwrap().unwrap(), updated(1, 1));
+    }
+    assert_eq!(setup.alone(Alone::Retryable), 3);
+    let asked = setup.model.asked();
+    let offered = asked.iter().filter(|c| c.contains_key("stmtIds"));
+    assert_eq!(offered.count(), 1);
 }
 
 #[tokio::test]
