@@ -79,6 +79,13 @@ impl Model {
         }
     }
 
+    pub fn with(bulk: Bulk) -> Model {
+        Model {
+            bulk,
+            ..Model::default()
+        }
+    }
+
     pub fn trouble(&self, troubles: impl IntoIterator<Item = Trouble>) {
         self.state.lock().troubles.extend(troubles);
     }

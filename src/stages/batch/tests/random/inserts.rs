@@ -1,12 +1,13 @@
-//! Many clients that behave like drivers, before a server that fails at random.
+//! Inserts, some of them of ids that others insert too.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::sync::Arc;
 
 use bson::{Bson, Document, doc};
 
-use super::model::{Model, Trouble};
-use super::{Answered, Setup, retryable};
+use super::super::model::Model;
+use super::super::{Setup, retryable};
+use super::{Random, persist, troubles};
 
 /// What one document of a write was reported as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,64 +16,13 @@ enum Reported {
     Duplicate,
 }
 
-/// A small generator of its own: each run is repeatable by its seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
-
-fn trouble(random: &mut Random) -> Trouble {
-    match random.below(12) {
-        0 => Trouble::Unsent,
-        1 => Trouble::LostBefore,
-        2 => Trouble::LostAfter,
-        3 => Trouble::Midway(random.below(4) as usize, 11601),
-        4 => Trouble::Labelled,
-        5 => Trouble::Midway(random.below(4) as usize, 50),
-        _ => Trouble::None,
-    }
-}
-
-/// Sends a write until it is answered for good, as a driver would that never gives up; sometimes
-/// the connection is lost while it waits.
-async fn persist(setup: &Setup, write: &Document, random: &mut Random) -> Document {
-    loop {
-        let mut handle = setup.send(write.clone());
-        let patience = match random.below(8) {
-            0 => Duration::from_micros(random.below(200)),
-            _ => Duration::from_secs(60),
-        };
-        let answered: Answered = match tokio::time::timeout(patience, &mut handle).await {
-            Ok(joined) => joined.unwrap(),
-            Err(_) => {
-                handle.abort();
-                continue;
-            }
-        };
-        match answered {
-            Ok(reply) if reply.contains_key("errorLabels") => {}
-            Ok(reply) if reply.get_f64("ok").unwrap() == 1.0 => return reply,
-            // It was interrupted, and says so without a label: a client sends it again too.
-            Ok(reply) => assert!(matches!(reply.get_i32("code"), Ok(11601 | 50)), "{reply}"),
-            Err(_) => {}
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_fails_each_write_is_applied_as_reported() {
     for seed in 1..=40 {
         let model = Model::default();
         let mut random = Random(seed);
-        model.trouble((0..3).map(|_| Trouble::None));
-        model.trouble((0..400).map(|_| trouble(&mut random)));
-        let setup = std::sync::Arc::new(Setup::new(model).await);
+        model.trouble(troubles(&mut random));
+        let setup = Arc::new(Setup::new(model).await);
         let clients: Vec<_> = (0..24_u8)
             .map(|client| {
                 let setup = setup.clone();
