@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use petiole::embedded::{Process, free_ports};
 use tempfile::TempDir;
@@ -17,8 +17,9 @@ const REQUIREMENTS: &[&str] = &["SecantusDB==0.7.0b3", python::PYMONGO];
 #[derive(Debug)]
 pub struct Secantus {
     address: String,
-    _process: Process,
-    _dir: TempDir,
+    args: Vec<OsString>,
+    process: Process,
+    dir: TempDir,
 }
 
 impl Secantus {
@@ -35,7 +36,7 @@ impl Secantus {
             .prefix("petiole-secantus-")
             .tempdir()
             .unwrap();
-        let own = dir.path().join("member-0");
+        let own = own_dir(&dir);
         fs::create_dir(&own).unwrap();
         // Without one it would look for settings in the home directory and elsewhere.
         let config = own.join("secantusd.toml");
@@ -57,20 +58,18 @@ impl Secantus {
             own.join("data").into(),
         ];
         args.extend(further.iter().map(OsString::from));
-        let output = own.join("out");
-        let mut process = Process::start(Path::new("env"), &args, &output, &own).unwrap();
-        until("SecantusDB listens", || {
-            let said = fs::read_to_string(&output).unwrap_or_default();
-            if let Some(status) = process.ended() {
-                panic!("SecantusDB ended ({status}): {said}");
-            }
-            said.contains("secantus listening on")
-        });
         Secantus {
             address: format!("127.0.0.1:{port}"),
-            _process: process,
-            _dir: dir,
+            process: run(&args, &own),
+            args,
+            dir,
         }
+    }
+
+    /// Kills it (SIGKILL) and starts it again on the same data and port. Blocks until it listens.
+    pub fn kill_and_restart(&mut self) {
+        self.process.kill();
+        self.process = run(&self.args, &own_dir(&self.dir));
     }
 
     /// `host:port`.
@@ -82,4 +81,22 @@ impl Secantus {
     pub fn uri(&self) -> String {
         format!("mongodb://{}/", self.address)
     }
+}
+
+fn own_dir(dir: &TempDir) -> PathBuf {
+    dir.path().join("member-0")
+}
+
+fn run(args: &[OsString], own: &Path) -> Process {
+    let output = own.join("out");
+    fs::write(&output, "").unwrap();
+    let mut process = Process::start(Path::new("env"), args, &output, own).unwrap();
+    until("SecantusDB listens", || {
+        let said = fs::read_to_string(&output).unwrap_or_default();
+        if let Some(status) = process.ended() {
+            panic!("SecantusDB ended ({status}): {said}");
+        }
+        said.contains("secantus listening on")
+    });
+    process
 }

@@ -1,41 +1,47 @@
-//! A mongod 6.0.5, its links, its clients and the proxy before it, killed at any point of a batch's life.
+//! A mongod 6.0.5, its links, its clients and the proxy before it, killed at any point of a batch's
+//! life. It runs a numbered write once, however often it comes and whatever was killed in between.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bson::{Document, doc};
 use mongodb::Client;
 use petiole::embedded::{Deployment, MongodOptions};
 
-use super::{Seen, Work, batched, check, lives, load, retry_open, until_acknowledged};
+use super::numbered::{
+    Work, all_are_answered, is_done, is_done_or_duplicate, none_is_its_own_duplicate, retry_open,
+};
+use super::scenes::{self, Server};
+use super::unnumbered::{Changes, check_nothing_was_begun};
+use super::{ALWAYS, Load, Manner, Seen, batched, crowd, stop, until_acknowledged};
 use crate::batch::ON;
 use crate::parts::proxy::Proxy;
-use crate::parts::wait;
 
-async fn deployment() -> Deployment {
+async fn deployment() -> (Deployment, Server) {
     let options = MongodOptions::default().set_parameter("enableTestCommands", "1");
-    Deployment::start(options).await.unwrap()
+    let deployment = Deployment::start(options).await.unwrap();
+    let server = Server {
+        seed_uri: deployment.seed_uri(),
+        uri: deployment.uri(),
+    };
+    (deployment, server)
 }
-
-/// With `$inc`s batched too: exact as long as the proxy lives.
-const ALWAYS: (&str, &str) = ("batch.retryable_updates", "\"always\"");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_drop_their_connection_and_ask_again_get_their_write_done_once() {
-    for work in [Work::Insert, Work::Increment] {
-        let deployment = deployment().await;
-        let proxy = Proxy::start(&deployment.seed_uri(), &[ON, ALWAYS]);
-        let seen = Arc::new(Seen::default());
-        let tasks = load(proxy.address(), &seen, true, work);
-        until_acknowledged(&seen, 1500).await;
-        seen.stop.store(true, Relaxed);
-        let lives = lives(tasks).await;
-        check(&deployment, &lives, work).await;
-        batched(&proxy);
+    for work in [Work::Insert, Work::Increment, Work::Assign] {
+        let (_deployment, server) = deployment().await;
+        let (proxy, lives) = scenes::clients_drop(&server, work, 1500).await;
+        none_is_its_own_duplicate(&lives);
         let answers = proxy.count("/batch/journal_answers");
         assert!(answers > 0, "{}", proxy.status());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_drop_their_connection_and_do_not_ask_again_get_no_reply_of_others() {
+    let (_deployment, server) = deployment().await;
+    scenes::clients_drop(&server, Changes, 1500).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,11 +55,11 @@ async fn links_that_are_cut_and_errors_at_any_point_lose_and_double_no_increment
 }
 
 async fn trouble(command: &str, work: Work) {
-    let deployment = deployment().await;
-    let proxy = Proxy::start(&deployment.seed_uri(), &[ON, ALWAYS]);
-    let direct = Client::with_uri_str(deployment.uri()).await.unwrap();
+    let (_deployment, server) = deployment().await;
+    let proxy = Proxy::start(&server.seed_uri, &[ON, ALWAYS]);
+    let direct = Client::with_uri_str(&server.uri).await.unwrap();
     let seen = Arc::new(Seen::default());
-    let tasks = load(proxy.address(), &seen, true, work);
+    let tasks = crowd(work, proxy.address(), &seen, Manner::Restless);
     let fail = |data: Document| doc! {"configureFailPoint": "failCommand", "mode": {"times": 2}, "data": data};
     let commands = &[command];
     let commands = commands.as_slice();
@@ -80,9 +86,9 @@ async fn trouble(command: &str, work: Work) {
             until_acknowledged(&seen, 60 + round).await;
         }
     }
-    seen.stop.store(true, Relaxed);
-    let lives = lives(tasks).await;
-    check(&deployment, &lives, work).await;
+    let lives = stop(&seen, tasks).await;
+    work.check(&server.uri, &lives).await;
+    none_is_its_own_duplicate(&lives);
     batched(&proxy);
     let retried = proxy.count("/retry/write_retries");
     assert!(retried > 0, "{}", proxy.status());
@@ -91,87 +97,61 @@ async fn trouble(command: &str, work: Work) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mongod_killed_in_mid_load_loses_and_doubles_no_acknowledged_write() {
     for work in [Work::Insert, Work::Increment] {
-        let deployment = deployment().await;
-        let settings = [ON, ALWAYS, ("upstream.failover_wait", "\"30s\"")];
-        let proxy = Proxy::start(&deployment.seed_uri(), &settings);
-        let seen = Arc::new(Seen::default());
-        let tasks = load(proxy.address(), &seen, true, work);
-        for _ in 0..2 {
-            until_acknowledged(&seen, 300).await;
-            deployment.kill(0).unwrap();
-            deployment.restart(0).await.unwrap();
-            deployment
-                .wait_for_primary(Duration::from_secs(30))
-                .await
-                .unwrap();
-        }
-        until_acknowledged(&seen, 300).await;
-        seen.stop.store(true, Relaxed);
-        let lives = lives(tasks).await;
-        check(&deployment, &lives, work).await;
-        batched(&proxy);
+        let (deployment, server) = deployment().await;
+        let lives = killed(&deployment, &server, work).await;
+        none_is_its_own_duplicate(&lives);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mongod_killed_under_writes_without_numbers_did_what_it_had_acknowledged_and_no_more() {
+    let (deployment, server) = deployment().await;
+    killed(&deployment, &server, Changes).await;
+}
+
+async fn killed<L: Load>(deployment: &Deployment, server: &Server, load: L) -> Vec<L::Life> {
+    scenes::server_is_killed(server, load, &[], async || {
+        deployment.kill(0).unwrap();
+        deployment.restart(0).await.unwrap();
+        let patience = Duration::from_secs(30);
+        deployment.wait_for_primary(patience).await.unwrap();
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_drains_answers_what_it_has_begun() {
     for work in [Work::Insert, Work::Increment] {
-        let deployment = deployment().await;
-        let mut proxy = Proxy::start(&deployment.seed_uri(), &[ON, ALWAYS]);
-        let seen = Arc::new(Seen::default());
-        let tasks = load(proxy.address(), &seen, false, work);
-        until_acknowledged(&seen, 500).await;
-        batched(&proxy);
-        proxy.signal("TERM");
-        let lives = lives(tasks).await;
-        wait::until("the proxy ends", || proxy.ended().is_some());
-        assert!(proxy.ended().unwrap().success(), "{}", proxy.log());
-        check(&deployment, &lives, work).await;
+        let (_deployment, server) = deployment().await;
+        let lives = scenes::proxy_drains(&server, work).await;
+        none_is_its_own_duplicate(&lives);
         // What was cut off was never begun.
-        let again = Proxy::start(&deployment.seed_uri(), &[ON]);
-        retry_open(&again, &lives, |reply| reply.get_i32("n").ok() == Some(1)).await;
+        let again = Proxy::start(&server.seed_uri, &[ON]);
+        retry_open(&again, &lives, is_done).await;
     }
+    let (_deployment, server) = deployment().await;
+    let lives = scenes::proxy_drains(&server, Changes).await;
+    check_nothing_was_begun(&server.uri, &lives).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_is_killed_loses_no_acknowledged_write_and_a_retry_applies_nothing_twice() {
-    let deployment = deployment().await;
-    let proxy = Proxy::start(&deployment.seed_uri(), &[ON]);
-    let seen = Arc::new(Seen::default());
-    let tasks = load(proxy.address(), &seen, false, Work::Insert);
-    until_acknowledged(&seen, 500).await;
-    batched(&proxy);
-    proxy.signal("KILL");
-    let lives = lives(tasks).await;
-    check(&deployment, &lives, Work::Insert).await;
+    let (_deployment, server) = deployment().await;
+    let lives = scenes::proxy_is_killed(&server, Work::Insert, batched).await;
+    Work::Insert.check(&server.uri, &lives).await;
+    none_is_its_own_duplicate(&lives);
     // As the config says: done once, and at worst called a duplicate of itself.
-    let again = Proxy::start(&deployment.seed_uri(), &[ON]);
-    retry_open(&again, &lives, |reply| {
-        let errors = reply.get_array("writeErrors");
-        let code = errors
-            .ok()
-            .and_then(|e| e[0].as_document()?.get_i32("code").ok());
-        reply.get_i32("n").ok() == Some(1) || code == Some(11000)
-    })
-    .await;
+    let again = Proxy::start(&server.seed_uri, &[ON]);
+    retry_open(&again, &lives, is_done_or_duplicate).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn increments_that_may_be_sent_again_go_alone_and_outlive_a_killed_proxy() {
-    let deployment = deployment().await;
-    let proxy = Proxy::start(&deployment.seed_uri(), &[ON]);
-    let seen = Arc::new(Seen::default());
-    let tasks = load(proxy.address(), &seen, false, Work::Increment);
-    until_acknowledged(&seen, 300).await;
-    assert!(proxy.count("/batch/sent_alone/retryable") >= 300);
-    proxy.signal("KILL");
-    let mut lives = lives(tasks).await;
-    let again = Proxy::start(&deployment.seed_uri(), &[ON]);
-    retry_open(&again, &lives, |reply| reply.get_i32("n").ok() == Some(1)).await;
-    for life in &mut lives {
-        if life.open.take().is_some() {
-            life.acknowledged.push(0);
-        }
-    }
-    check(&deployment, &lives, Work::Increment).await;
+    let (_deployment, server) = deployment().await;
+    let alone = |proxy: &Proxy| assert!(proxy.count("/batch/sent_alone/retryable") >= 300);
+    let mut lives = scenes::proxy_is_killed(&server, Work::Increment, alone).await;
+    let again = Proxy::start(&server.seed_uri, &[ON]);
+    retry_open(&again, &lives, is_done).await;
+    all_are_answered(&mut lives);
+    Work::Increment.check(&server.uri, &lives).await;
 }
