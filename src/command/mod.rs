@@ -46,7 +46,7 @@ pub use matcher::{Equality, Reached, values_at};
 pub use parse::{Command, Span};
 pub use path::Paths;
 pub use read_plan::{ReadPlan, ReadShape};
-pub use reply::{Effect, ReplyView, effect, only_change};
+pub use reply::{Effect, ReplyView, effect, is_mere_success, only_change};
 pub use retryable::{
     Plea, RETRYABLE_READS, Repeatable, Standing, may_be_numbered, plea, repeatable, standing,
 };

@@ -93,6 +93,24 @@ impl<'a> ReplyView<'a> {
     }
 }
 
+/// Whether a reply is `ok` and has none of the fields by which a server says more than its result: errors,
+/// labels, and what [`ReplyView`] has of them. Broken BSON isn't.
+pub fn is_mere_success(body: &[u8]) -> bool {
+    let mut ok = false;
+    for field in doc::fields(body) {
+        let Ok(field) = field else { return false };
+        match field.key {
+            b"ok" => ok = field.unnamed().as_f64() == Some(1.0),
+            b"code" | b"errmsg" | b"writeErrors" | b"writeConcernError" | b"errorLabels" => {
+                return false;
+            }
+            _ if !field.is_named() => return false,
+            _ => {}
+        }
+    }
+    ok
+}
+
 /// When the only document that a command changed was changed, if the reply proves that there was
 /// only one: its event in a change stream has this very cluster time.
 pub fn only_change(command: &Command, reply: &ReplyView<'_>) -> Option<u64> {
@@ -255,5 +273,31 @@ mod tests {
             ReplyView::read(&reply.to_vec().unwrap()).cursor_id,
             Some(99)
         );
+    }
+
+    #[test]
+    fn a_mere_success_has_nothing_in_it_that_anybody_heeds() {
+        let is = |reply: Document| is_mere_success(&reply.to_vec().unwrap());
+        assert!(is(doc! {"ok": 1}));
+        assert!(is(
+            doc! {"cursor": {"firstBatch": [{"errmsg": "a user's"}], "id": 7_i64}, "ok": 1.0, "operationTime": 3}
+        ));
+        let others = [
+            doc! {},
+            doc! {"n": 1},
+            doc! {"ok": 0.0},
+            doc! {"ok": 1.0, "code": 5},
+            doc! {"ok": 1.0, "errmsg": "x"},
+            doc! {"ok": 1.0, "writeErrors": []},
+            doc! {"writeConcernError": {"code": 91}, "ok": 1.0},
+            doc! {"errorLabels": ["RetryableWriteError"], "ok": 1.0},
+        ];
+        for other in others {
+            assert!(!is(other.clone()), "{other}");
+        }
+        let mut broken = doc! {"ok": 1.0}.to_vec().unwrap();
+        broken.pop();
+        assert!(!is_mere_success(&broken));
+        assert!(!is_mere_success(&[]));
     }
 }

@@ -37,7 +37,12 @@ pub fn repeatable(command: &Command) -> Repeatable {
 /// Whether the server takes a write under a `txnNumber` ("Supported Write Operations"): no
 /// statement may change several documents. Only for writes without a number of their own.
 pub fn may_be_numbered(command: &Command, msg: &OpMsg) -> bool {
-    let is_plain = !command.in_transaction
+    let is_written = matches!(
+        command.kind,
+        Kind::Insert | Kind::FindAndModify | Kind::Update | Kind::Delete
+    );
+    let is_plain = is_written
+        && !command.in_transaction
         && !command.unacknowledged
         && !UNREPLICATED.contains(&command.db())
         && command

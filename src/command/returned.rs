@@ -15,11 +15,11 @@ pub fn returned(kind: Kind, body: &[u8]) -> u64 {
         Kind::Find | Kind::Aggregate | Kind::GetMore => {
             let cursor = doc::find(body, "cursor").and_then(|c| c.as_document());
             let batch = cursor.and_then(|cursor| {
-                doc::elements(cursor)
+                doc::fields(cursor)
                     .map_while(Result::ok)
-                    .find(|field| matches!(field.key, "firstBatch" | "nextBatch"))
+                    .find(|field| matches!(field.key, b"firstBatch" | b"nextBatch"))
             });
-            items(batch.and_then(|b| b.as_array()))
+            items(batch.and_then(|b| b.unnamed().as_array()))
         }
         Kind::Distinct => items(doc::find(body, "values").and_then(|v| v.as_array())),
         Kind::Count => u64::from(doc::find(body, "n").is_some()),
@@ -33,7 +33,7 @@ pub fn returned(kind: Kind, body: &[u8]) -> u64 {
 }
 
 fn items(array: Option<&[u8]>) -> u64 {
-    doc::elements(array.unwrap_or(&[]))
+    doc::fields(array.unwrap_or(&[]))
         .map_while(Result::ok)
         .count() as u64
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::exchanges::Exchanges;
 use super::trail::Trail;
-use crate::command::{Command, ShapeId, with_body};
+use crate::command::{Command, ShapeId, is_mere_success, with_body};
 use crate::memory::Permit;
 use crate::wire::build;
 use crate::wire::frame::Frame;
@@ -167,20 +167,35 @@ pub struct Replaced {
 /// An answer on its way to the client.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// A whole message.
-    pub frame: Frame,
+    frame: Frame,
     /// The message was made for another request (it comes from the cache): its ids
     /// must be replaced when it is written.
     pub replayed: bool,
+    news: News,
+}
+
+/// Whether there is more in a reply than its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    /// It is `ok`, and says nothing of errors, labels or the server's state.
+    None,
+    /// Who wants to know must read it.
+    Perhaps,
 }
 
 impl Reply {
-    /// A reply from the server to this very request.
+    /// A reply from the server to this very request. It is looked at once, for all who would only
+    /// find that it is a success.
     pub fn from_server(frame: Frame) -> Reply {
-        Reply {
+        let mut reply = Reply {
             frame,
             replayed: false,
+            news: News::Perhaps,
+        };
+        if is_mere_success(reply.body()) {
+            reply.news = News::None;
         }
+        reply
     }
 
     /// A reply that was stored earlier.
@@ -188,16 +203,33 @@ impl Reply {
         Reply {
             frame,
             replayed: true,
+            news: News::Perhaps,
         }
     }
 
     /// A reply document of the proxy's own.
     pub fn document(request: &Frame, document: &[u8]) -> Reply {
-        let bytes = build::op_msg(0, request.header().request_id, 0, document);
+        Reply::message(build::op_msg(0, request.header().request_id, 0, document))
+    }
+
+    /// A message of the proxy's own.
+    pub fn message(bytes: Bytes) -> Reply {
         Reply {
             frame: Frame { bytes },
             replayed: false,
+            news: News::Perhaps,
         }
+    }
+
+    /// The whole message.
+    pub fn frame(&self) -> &Frame {
+        &self.frame
+    }
+
+    /// The server's own word that all went well, known without reading it again. `false` proves
+    /// nothing.
+    pub fn is_mere_success(&self) -> bool {
+        self.news == News::None
     }
 
     /// The reply document: the body section of an OP_MSG, or the only document of an OP_REPLY.

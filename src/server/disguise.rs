@@ -5,9 +5,9 @@
 
 use crate::command::Kind;
 use crate::pipeline::{Reply, Request};
+use crate::wire::build;
 use crate::wire::build::DocBuf;
 use crate::wire::doc::{self, Element};
-use crate::wire::{Frame, build};
 
 /// Replaces `addresses` in `reply` by `advertised`. To be asked first: [`may_name_servers`].
 pub(super) fn disguise(
@@ -25,12 +25,13 @@ pub(super) fn disguise(
     let Some(document) = mask.document(body, reports, 0) else {
         return reply;
     };
-    let header = reply.frame.header();
-    let bytes = build::op_msg(header.request_id, header.response_to, 0, &document);
-    Reply {
-        frame: Frame { bytes },
-        ..reply
-    }
+    let header = reply.frame().header();
+    Reply::message(build::op_msg(
+        header.request_id,
+        header.response_to,
+        0,
+        &document,
+    ))
 }
 
 /// Whether the reply may name servers: it answers a command that reports on them, or is an error.
@@ -42,8 +43,10 @@ pub(super) fn may_name_servers(request: &Request, reply: &Reply) -> bool {
     {
         return true;
     }
-    // A successful reply ends soon after it says so; an error is short.
-    reply.frame.len() < LONGEST_ERROR && doc::find(reply.body(), "errmsg").is_some()
+    // An error is short.
+    !reply.is_mere_success()
+        && reply.frame().len() < LONGEST_ERROR
+        && doc::find(reply.body(), "errmsg").is_some()
 }
 
 struct Mask<'a> {

@@ -5,8 +5,8 @@ use tokio::io::copy_bidirectional;
 use super::connection::{Close, Connection};
 use crate::command::{Effect, ReplyView, effect};
 use crate::pipeline::{Failure, Reply, Request};
-use crate::wire::Frame;
 use crate::wire::op_msg::MORE_TO_COME;
+use crate::wire::{Frame, build};
 
 /// An exhaust cursor: one request, replies until one comes without `moreToCome`.
 pub(super) async fn exhaust(
@@ -37,10 +37,8 @@ pub(super) async fn exhaust(
             let mut reply = Reply::document(&request.frame, &error);
             if let Some(previous) = begun {
                 // In the middle of a stream, a reply answers the one before it.
-                let id = previous.frame.request_id();
-                reply.frame = Frame {
-                    bytes: crate::wire::build::op_msg(id.wrapping_add(1), id, 0, &error),
-                };
+                let id = previous.frame().request_id();
+                reply = Reply::message(build::op_msg(id.wrapping_add(1), id, 0, &error));
             }
             connection.write(&request.frame, &reply).await
         }
@@ -81,7 +79,7 @@ async fn stream(connection: &mut Connection, request: &mut Request) -> Result<Re
             .await
             .map_err(Broken::Client)?;
         let flags = reply
-            .frame
+            .frame()
             .body()
             .first_chunk::<4>()
             .map_or(0, |b| u32::from_le_bytes(*b));

@@ -14,7 +14,7 @@ use crate::wire::{Frame, HEADER_LEN, Header};
 impl Connection {
     /// Writes the reply to `request`, compressed as the request was.
     pub(super) async fn write(&mut self, request: &Frame, reply: &Reply) -> Result<(), Close> {
-        let original = reply.frame.header();
+        let original = reply.frame().header();
         let header = if reply.replayed || original.request_id == 0 {
             self.next_id = self.next_id.wrapping_add(1);
             Header {
@@ -26,7 +26,7 @@ impl Connection {
             original
         };
         if let Some(compressor) = self.compressor {
-            let mut bytes = reply.frame.bytes.to_vec();
+            let mut bytes = reply.frame().bytes.to_vec();
             crate::wire::patch_ids(&mut bytes, header.request_id, header.response_to);
             let whole = Frame {
                 bytes: bytes.into(),
@@ -34,10 +34,10 @@ impl Connection {
             let compressed = op_compressed::compress(&whole, compressor, LEVEL).unwrap_or(whole);
             self.sock.write_all(&compressed.bytes).await?;
         } else if header == original {
-            self.sock.write_all(&reply.frame.bytes).await?;
+            self.sock.write_all(&reply.frame().bytes).await?;
         } else {
             let head = header.encode();
-            let body = reply.frame.bytes.get(HEADER_LEN..).unwrap_or_default();
+            let body = reply.frame().bytes.get(HEADER_LEN..).unwrap_or_default();
             self.write_both(&head, body).await?;
         }
         if matches!(self.sock, Sock::Tls(_)) {

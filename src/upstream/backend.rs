@@ -366,9 +366,11 @@ impl Upstream {
         request.permit = link.take_permit();
         lease.done();
         server.breaker.answered();
-        let standing = standing(&ReplyView::read(reply.body()));
-        if standing != Standing::Unchanged {
-            self.topology.not_as_thought(&server, standing);
+        if !reply.is_mere_success() {
+            let standing = standing(&ReplyView::read(reply.body()));
+            if standing != Standing::Unchanged {
+                self.topology.not_as_thought(&server, standing);
+            }
         }
         self.note_cursor(request, &server, &reply);
         Ok(reply)

@@ -37,7 +37,7 @@ pub struct Pool {
 struct Inner {
     /// Links that exist or are being dialled.
     total: usize,
-    groups: HashMap<Key, Group>,
+    groups: HashMap<Key, Group, foldhash::fast::RandomState>,
     waiters: VecDeque<Waiter>,
 }
 

@@ -182,13 +182,13 @@ impl Seen {
         if let Ok(reply) = outcome {
             let body = reply.body();
             // What is stored is no error.
-            seen.failed = fate != Fate::Hit && {
+            seen.failed = fate != Fate::Hit && !reply.is_mere_success() && {
                 let view = ReplyView::read(body);
                 !view.ok || view.write_errors
             };
             let known = request.known.map(|known| known.documents);
             seen.documents = known.unwrap_or_else(|| returned(request.command.kind, body));
-            seen.bytes = reply.frame.len() as u64;
+            seen.bytes = reply.frame().len() as u64;
         }
         seen
     }

@@ -210,6 +210,7 @@ impl Tries {
 
     fn need(&mut self, outcome: &Outcome) -> Need {
         match outcome {
+            Ok(reply) if reply.is_mere_success() => Need::Nothing,
             Ok(reply) => match plea(self.what, &ReplyView::read(reply.body())) {
                 Plea::None => Need::Nothing,
                 Plea::Again => Need::Again,
@@ -267,7 +268,7 @@ impl Tries {
             let error = failure.reply(&request.command).document();
             return Ok(Reply::document(&request.frame, &error));
         }
-        let says_less = match &last {
+        let says_less = |last: &Outcome| match last {
             Ok(reply) => {
                 let view = ReplyView::read(reply.body());
                 !view.ok && view.has_label(labels::NO_WRITES_PERFORMED)
@@ -275,7 +276,7 @@ impl Tries {
             Err(failure) => !failure.sent,
         };
         let mut outcome = match self.earlier.take() {
-            Some(earlier) if says_less => earlier,
+            Some(earlier) if says_less(&last) => earlier,
             _ => last,
         };
         if let Err(failure) = &mut outcome {
