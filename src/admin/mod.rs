@@ -147,7 +147,7 @@ async fn health() -> &'static str {
 }
 
 async fn ready(State(door): State<Door>) -> (StatusCode, &'static str) {
-    if *door.shared.draining() {
+    if door.shared.is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
     let reachable = door

@@ -13,7 +13,7 @@ pub fn status(shared: &Shared) -> Value {
     let memory = shared.memory.report();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "draining": *shared.draining(),
+        "draining": shared.is_draining(),
         "cache": cache(shared),
         "fences": {
             "quarantined": fences.quarantined(),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Command, labels};
+use super::{Command, FieldName, labels};
 use crate::wire::build::{self, DocBuf};
 use crate::wire::doc;
 use crate::wire::op_msg::{self, OpMsg};
@@ -46,9 +46,9 @@ pub fn numbered(
     number: i64,
 ) -> Bytes {
     let mut body = DocBuf::with_capacity(command.body().len() + 64);
-    for element in doc::elements(command.body()).flatten() {
-        if element.key != "lsid" {
-            body.append_raw(element.raw);
+    for (name, field) in command.fields() {
+        if name != FieldName::Lsid {
+            body.append_raw(field.raw());
         }
     }
     body.append_doc_with("lsid", |lsid| {

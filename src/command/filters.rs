@@ -35,7 +35,7 @@ impl<'a> Filters<'a> {
         }
     }
 
-    fn field(&self, name: &str) -> &'a [u8] {
+    fn field(&self, name: &'static str) -> &'a [u8] {
         let filter = doc::find(self.body, name).and_then(|f| f.as_document());
         filter.unwrap_or_default()
     }

@@ -5,7 +5,7 @@
 //! A field that isn't listed here makes the command uncacheable. How many documents a batch
 //! holds isn't part of the answer: it is replayed in batches of any size.
 
-use super::{Bypass, Command, Kind};
+use super::{Bypass, Command, FieldName, Kind, Names};
 use crate::wire::doc::{self, kind};
 
 /// What a read asks for besides its answer.
@@ -26,11 +26,11 @@ pub const KEY_COMMAND: usize = size_of::<u64>();
 /// be looked into once, before an answer is stored, is in [`super::check_read`].
 pub fn canonical(command: &Command, principal: u64, out: &mut Vec<u8>) -> Result<Wish, Bypass> {
     out.clear();
-    let answers: fn(&[u8]) -> bool = match command.kind {
-        Kind::Find => in_find,
-        Kind::Aggregate if !command.pipeline_writes => in_aggregate,
-        Kind::Count => in_count,
-        Kind::Distinct => in_distinct,
+    let answering = match command.kind {
+        Kind::Find => FIND,
+        Kind::Aggregate if !command.pipeline_writes => AGGREGATE,
+        Kind::Count => COUNT,
+        Kind::Distinct => DISTINCT,
         _ => return Err(Bypass::NotCacheable),
     };
     if command.in_transaction || command.txn_number.is_some() {
@@ -41,33 +41,41 @@ pub fn canonical(command: &Command, principal: u64, out: &mut Vec<u8>) -> Result
     let mut wish = Wish::default();
     let mut seen = 0_u32;
     let (mut batch, mut single) = (None::<&[u8]>, false);
-    for field in doc::fields(command.body()) {
-        let Ok(field) = field else {
-            return Err(Bypass::UnknownField);
-        };
+    let mut copied = Copied::of(command.body());
+    let mut fields = command.fields();
+    // The command's name and its collection.
+    let first = fields.next().map_or(0, |(_, first)| first.raw().len());
+    copied.keep(first);
+    for (name, field) in fields {
+        let raw = field.raw();
+        if answering.has(name) {
+            copied.keep(raw.len());
+            continue;
+        }
+        copied.skip(raw.len(), out);
         let element = field.unnamed();
-        match field.key {
-            b"batchSize" if command.kind == Kind::Find => {
+        match name {
+            FieldName::BatchSize if command.kind == Kind::Find => {
                 once(&mut seen, 9)?;
                 wish.batch_size = Some(batch_size(&element)?);
-                batch = Some(element.raw);
+                batch = Some(raw);
             }
-            b"cursor" if command.kind == Kind::Aggregate => {
+            FieldName::Cursor if command.kind == Kind::Aggregate => {
                 once(&mut seen, 9)?;
                 wish.batch_size = cursor(&element)?;
             }
-            b"readConcern" => {
+            FieldName::ReadConcern => {
                 once(&mut seen, 10)?;
                 wish.after = read_concern(&element, out)?;
             }
-            b"singleBatch" => {
+            FieldName::SingleBatch => {
                 single |= element.is_truthy();
-                out.extend_from_slice(element.raw);
+                out.extend_from_slice(raw);
             }
-            key if answers(key) => out.extend_from_slice(element.raw),
-            key => ignorable(key, &element, &mut seen)?,
+            name => ignorable(name, &element, &mut seen)?,
         }
     }
+    copied.end(out);
     if command.kind == Kind::Aggregate && seen & (1 << 9) == 0 {
         // The server demands it.
         return Err(Bypass::UnknownField);
@@ -85,77 +93,67 @@ pub fn canonical(command: &Command, principal: u64, out: &mut Vec<u8>) -> Result
     Ok(wish)
 }
 
-fn in_find(key: &[u8]) -> bool {
-    matches!(
-        key,
-        b"find"
-            | b"$db"
-            | b"filter"
-            | b"sort"
-            | b"projection"
-            | b"hint"
-            | b"skip"
-            | b"limit"
-            | b"collation"
-            | b"let"
-            | b"min"
-            | b"max"
-            | b"returnKey"
-            | b"showRecordId"
-            | b"allowPartialResults"
-            | b"allowDiskUse"
-            | b"apiVersion"
-            | b"apiStrict"
-            | b"apiDeprecationErrors"
-    )
+/// Copies what is to be kept of a document: neighbours together.
+struct Copied<'a> {
+    body: &'a [u8],
+    from: usize,
+    to: usize,
 }
 
-fn in_aggregate(key: &[u8]) -> bool {
-    matches!(
-        key,
-        b"aggregate"
-            | b"$db"
-            | b"pipeline"
-            | b"hint"
-            | b"collation"
-            | b"let"
-            | b"allowDiskUse"
-            | b"apiVersion"
-            | b"apiStrict"
-            | b"apiDeprecationErrors"
-    )
+impl<'a> Copied<'a> {
+    fn of(body: &'a [u8]) -> Copied<'a> {
+        // After its length.
+        let (from, to) = (4, 4);
+        Copied { body, from, to }
+    }
+
+    /// Passes so many bytes, which are copied with their neighbours.
+    fn keep(&mut self, bytes: usize) {
+        self.to += bytes;
+    }
+
+    /// Passes so many bytes, which aren't.
+    fn skip(&mut self, bytes: usize, out: &mut Vec<u8>) {
+        self.end(out);
+        self.to += bytes;
+        self.from = self.to;
+    }
+
+    fn end(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.body.get(self.from..self.to).unwrap_or_default());
+    }
 }
 
-fn in_count(key: &[u8]) -> bool {
-    matches!(
-        key,
-        b"count"
-            | b"$db"
-            | b"query"
-            | b"limit"
-            | b"skip"
-            | b"hint"
-            | b"collation"
-            | b"apiVersion"
-            | b"apiStrict"
-            | b"apiDeprecationErrors"
-    )
-}
+/// Fields that change the answer, whatever is asked for.
+const ANY: Names = Names::of(&[
+    FieldName::Db,
+    FieldName::Hint,
+    FieldName::Collation,
+    FieldName::ApiVersion,
+    FieldName::ApiStrict,
+    FieldName::ApiDeprecationErrors,
+]);
 
-fn in_distinct(key: &[u8]) -> bool {
-    matches!(
-        key,
-        b"distinct"
-            | b"$db"
-            | b"key"
-            | b"query"
-            | b"collation"
-            | b"hint"
-            | b"apiVersion"
-            | b"apiStrict"
-            | b"apiDeprecationErrors"
-    )
-}
+const FIND: Names = ANY.and(&[
+    FieldName::Filter,
+    FieldName::Sort,
+    FieldName::Projection,
+    FieldName::Skip,
+    FieldName::Limit,
+    FieldName::Let,
+    FieldName::Min,
+    FieldName::Max,
+    FieldName::ReturnKey,
+    FieldName::ShowRecordId,
+    FieldName::AllowPartialResults,
+    FieldName::AllowDiskUse,
+]);
+
+const AGGREGATE: Names = ANY.and(&[FieldName::Pipeline, FieldName::Let, FieldName::AllowDiskUse]);
+
+const COUNT: Names = ANY.and(&[FieldName::Query, FieldName::Limit, FieldName::Skip]);
+
+const DISTINCT: Names = ANY.and(&[FieldName::Key, FieldName::Query]);
 
 /// A field may come once: of two, nobody knows which one counts.
 fn once(seen: &mut u32, place: u32) -> Result<(), Bypass> {
@@ -212,23 +210,23 @@ fn read_concern(element: &doc::Element<'_>, out: &mut Vec<u8>) -> Result<Option<
 
 /// Whether a field may be left out of the key: it doesn't change the answer, and its value is one
 /// that the server accepts (a wrong one must get the server's own error, not an answer).
-fn ignorable(key: &[u8], element: &doc::Element<'_>, seen: &mut u32) -> Result<(), Bypass> {
-    let (place, sound, otherwise) = match key {
-        b"lsid" => (0, is_session_id(element), Bypass::UnknownField),
-        b"$clusterTime" => (1, is_cluster_time(element), Bypass::UnknownField),
-        b"comment" => (2, true, Bypass::UnknownField),
-        b"maxTimeMS" => {
+fn ignorable(name: FieldName, element: &doc::Element<'_>, seen: &mut u32) -> Result<(), Bypass> {
+    let (place, sound, otherwise) = match name {
+        FieldName::Lsid => (0, is_session_id(element), Bypass::UnknownField),
+        FieldName::ClusterTime => (1, is_cluster_time(element), Bypass::UnknownField),
+        FieldName::Comment => (2, true, Bypass::UnknownField),
+        FieldName::MaxTimeMs => {
             let limit = matches!(element.kind, kind::INT32 | kind::INT64)
                 .then(|| element.as_i64())
                 .flatten();
             let sound = limit.is_some_and(|ms| (0..=i64::from(i32::MAX)).contains(&ms));
             (3, sound, Bypass::UnknownField)
         }
-        b"$readPreference" => (4, is_primary(element), Bypass::ReadPreference),
-        b"tailable" => (5, is_off(element), Bypass::CursorKind),
-        b"awaitData" => (6, is_off(element), Bypass::CursorKind),
-        b"noCursorTimeout" => (7, is_off(element), Bypass::CursorKind),
-        b"oplogReplay" => (8, is_off(element), Bypass::CursorKind),
+        FieldName::ReadPreference => (4, is_primary(element), Bypass::ReadPreference),
+        FieldName::Tailable => (5, is_off(element), Bypass::CursorKind),
+        FieldName::AwaitData => (6, is_off(element), Bypass::CursorKind),
+        FieldName::NoCursorTimeout => (7, is_off(element), Bypass::CursorKind),
+        FieldName::OplogReplay => (8, is_off(element), Bypass::CursorKind),
         _ => return Err(Bypass::UnknownField),
     };
     if !sound {
@@ -453,6 +451,27 @@ mod tests {
         ] {
             assert_eq!(aggregate(wrong).unwrap_err(), Bypass::UnknownField);
         }
+    }
+
+    #[test]
+    fn a_command_of_very_many_fields_has_its_key_too() {
+        let mut kept = doc! {
+            "find": "c", "filter": {"a": 1}, "sort": {"a": 1}, "projection": {"a": 1}, "hint": "a_1", "skip": 1,
+            "limit": 1, "collation": {"locale": "en"}, "let": {"x": 1}, "min": {"a": 1}, "max": {"a": 9},
+            "returnKey": false, "showRecordId": false, "allowPartialResults": false, "allowDiskUse": true,
+            "apiVersion": "1", "apiStrict": false, "apiDeprecationErrors": false,
+        };
+        let mut command = kept.clone();
+        command.extend(doc! {
+            "lsid": {"id": bson::Uuid::new()}, "comment": "x", "maxTimeMS": 5, "tailable": false,
+            "$db": "d", "singleBatch": true,
+        });
+        kept.extend(doc! {"$db": "d", "singleBatch": true});
+        let key = key_for(0, command.clone()).unwrap();
+        let document = Document::from_reader(&mut &key[KEY_COMMAND..]).unwrap();
+        assert_eq!(document, kept);
+        command.insert("frobnicate", true);
+        assert_eq!(key_for(0, command), Err(Bypass::UnknownField));
     }
 
     #[test]

@@ -53,83 +53,85 @@ pub enum Kind {
 
 impl Kind {
     /// Looks a command name up, case-sensitively, as mongod does.
-    pub fn of(name: &str) -> Kind {
-        match name {
-            "find" => Kind::Find,
-            "insert" => Kind::Insert,
-            "update" => Kind::Update,
-            "delete" => Kind::Delete,
-            "aggregate" => Kind::Aggregate,
-            "getMore" => Kind::GetMore,
-            "findAndModify" | "findandmodify" => Kind::FindAndModify,
-            "hello" | "isMaster" | "ismaster" => Kind::Hello,
-            "killCursors" => Kind::KillCursors,
-            "saslStart" | "saslContinue" | "authenticate" | "logout" => Kind::Auth,
-            "commitTransaction" => Kind::Commit,
-            "abortTransaction" => Kind::Abort,
-            "bulkWrite" => Kind::BulkWrite,
-            "createIndexes" | "dropIndexes" | "deleteIndexes" | "reIndex" => Kind::IndexChange,
-            "create" | "drop" | "collMod" | "convertToCapped" | "dropDatabase" => Kind::Definition,
-            "renameCollection" => Kind::Rename,
-            "endSessions"
-            | "startSession"
-            | "refreshSessions"
-            | "killSessions"
-            | "killAllSessions"
-            | "killAllSessionsByPattern"
-            | "killOp"
-            | "ping"
-            | "getnonce"
-            | "profile"
-            | "fsync"
-            | "logRotate" => Kind::Upkeep,
-            "count" => Kind::Count,
-            "distinct" => Kind::Distinct,
-            "listCollections"
-            | "listIndexes"
-            | "listDatabases"
-            | "explain"
-            | "dbStats"
-            | "dbstats"
-            | "collStats"
-            | "collstats"
-            | "dataSize"
-            | "datasize"
-            | "buildInfo"
-            | "buildinfo"
-            | "serverStatus"
-            | "hostInfo"
-            | "getParameter"
-            | "getCmdLineOpts"
-            | "connectionStatus"
-            | "whatsmyuri"
-            | "currentOp"
-            | "top"
-            | "usersInfo"
-            | "rolesInfo"
-            | "getLog"
-            | "features"
-            | "connPoolStats"
-            | "replSetGetStatus"
-            | "replSetGetConfig"
-            | "dbHash"
-            | "dbhash"
-            | "listCommands"
-            | "lockInfo"
-            | "getDefaultRWConcern"
-            | "planCacheListFilters"
-            | "getShardMap"
-            | "listShards"
-            | "getShardVersion"
-            | "isdbgrid"
-            | "atlasVersion"
-            | "getFreeMonitoringStatus"
-            | "filemd5"
-            | "availableQueryOptions"
-            | "dbCheck"
-            | "forceerror"
-            | "getLastError"
-            | "getlasterror" => Kind::Read,
+    pub fn of(name: impl AsRef<[u8]>) -> Kind {
+        match name.as_ref() {
+            b"find" => Kind::Find,
+            b"insert" => Kind::Insert,
+            b"update" => Kind::Update,
+            b"delete" => Kind::Delete,
+            b"aggregate" => Kind::Aggregate,
+            b"getMore" => Kind::GetMore,
+            b"findAndModify" | b"findandmodify" => Kind::FindAndModify,
+            b"hello" | b"isMaster" | b"ismaster" => Kind::Hello,
+            b"killCursors" => Kind::KillCursors,
+            b"saslStart" | b"saslContinue" | b"authenticate" | b"logout" => Kind::Auth,
+            b"commitTransaction" => Kind::Commit,
+            b"abortTransaction" => Kind::Abort,
+            b"bulkWrite" => Kind::BulkWrite,
+            b"createIndexes" | b"dropIndexes" | b"deleteIndexes" | b"reIndex" => Kind::IndexChange,
+            b"create" | b"drop" | b"collMod" | b"convertToCapped" | b"dropDatabase" => {
+                Kind::Definition
+            }
+            b"renameCollection" => Kind::Rename,
+            b"endSessions"
+            | b"startSession"
+            | b"refreshSessions"
+            | b"killSessions"
+            | b"killAllSessions"
+            | b"killAllSessionsByPattern"
+            | b"killOp"
+            | b"ping"
+            | b"getnonce"
+            | b"profile"
+            | b"fsync"
+            | b"logRotate" => Kind::Upkeep,
+            b"count" => Kind::Count,
+            b"distinct" => Kind::Distinct,
+            b"listCollections"
+            | b"listIndexes"
+            | b"listDatabases"
+            | b"explain"
+            | b"dbStats"
+            | b"dbstats"
+            | b"collStats"
+            | b"collstats"
+            | b"dataSize"
+            | b"datasize"
+            | b"buildInfo"
+            | b"buildinfo"
+            | b"serverStatus"
+            | b"hostInfo"
+            | b"getParameter"
+            | b"getCmdLineOpts"
+            | b"connectionStatus"
+            | b"whatsmyuri"
+            | b"currentOp"
+            | b"top"
+            | b"usersInfo"
+            | b"rolesInfo"
+            | b"getLog"
+            | b"features"
+            | b"connPoolStats"
+            | b"replSetGetStatus"
+            | b"replSetGetConfig"
+            | b"dbHash"
+            | b"dbhash"
+            | b"listCommands"
+            | b"lockInfo"
+            | b"getDefaultRWConcern"
+            | b"planCacheListFilters"
+            | b"getShardMap"
+            | b"listShards"
+            | b"getShardVersion"
+            | b"isdbgrid"
+            | b"atlasVersion"
+            | b"getFreeMonitoringStatus"
+            | b"filemd5"
+            | b"availableQueryOptions"
+            | b"dbCheck"
+            | b"forceerror"
+            | b"getLastError"
+            | b"getlasterror" => Kind::Read,
             _ => Kind::Unknown,
         }
     }

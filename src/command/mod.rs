@@ -13,6 +13,8 @@
 mod bypass;
 mod edit;
 mod error_reply;
+mod field_name;
+mod fields;
 mod filters;
 mod footprint;
 mod key;
@@ -38,6 +40,7 @@ pub use edit::{
     without_retry_marks,
 };
 pub use error_reply::{ErrorReply, codes, labels};
+pub(crate) use field_name::{FieldName, Names};
 pub use filters::{Filters, filters};
 pub use footprint::{Footprint, Namespace, footprint};
 pub use key::{KEY_COMMAND, Wish, canonical};

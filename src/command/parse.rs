@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::Kind;
-use crate::wire::doc::{self, Field};
+use super::field_name::FieldName;
+use super::fields::Fields;
+use crate::wire::doc::{self, Element, Field};
 use crate::wire::op_msg::OpMsg;
 
 /// A place in the command document. Cheaper than a string, and can't dangle.
@@ -19,6 +21,7 @@ pub struct Span {
 #[derive(Clone, Debug)]
 pub struct Command {
     body: Bytes,
+    fields: Fields,
     name: Span,
     db: Span,
     collection: Option<Span>,
@@ -43,30 +46,27 @@ pub struct Command {
 }
 
 impl Command {
+    /// The command in a message: [`Command::opaque`] if it can't be read.
+    #[inline]
+    pub fn of(msg: &OpMsg) -> Command {
+        let mut command = Command::opaque();
+        let read = msg.body.as_ref().and_then(|body| command.read(body));
+        match read {
+            Some(()) => command,
+            None => Command::opaque(),
+        }
+    }
+
     /// Reads the body of a message. `None` when there is no body, it isn't sound
     /// BSON at its top level, or it is empty: such a message is forwarded as it is.
     pub fn parse(msg: &OpMsg) -> Option<Command> {
-        let body = msg.body.as_ref()?;
-        Command::parse_body(body)
+        Command::parse_body(msg.body.as_ref()?)
     }
 
     /// Reads a bare command document.
     pub fn parse_body(body: &Bytes) -> Option<Command> {
-        let mut fields = doc::fields(body);
-        let first = fields.next()?.ok()?.named().ok()?;
-        let span = |bytes: &[u8]| span_in(body, bytes);
-        let name = span(first.key.as_bytes())?;
-        let kind = Kind::of(first.key);
-        let mut command = Command {
-            name,
-            kind,
-            collection: first.as_str().and_then(|s| span(s.as_bytes())),
-            body: body.clone(),
-            ..Command::opaque()
-        };
-        for field in fields {
-            command.note(body, field.ok()?)?;
-        }
+        let mut command = Command::opaque();
+        command.read(body)?;
         Some(command)
     }
 
@@ -76,6 +76,7 @@ impl Command {
         let nowhere = Span { start: 0, len: 0 };
         Command {
             body: Bytes::new(),
+            fields: Fields::none(),
             name: nowhere,
             db: nowhere,
             collection: None,
@@ -92,40 +93,68 @@ impl Command {
         }
     }
 
-    fn note(&mut self, body: &Bytes, field: Field<'_>) -> Option<()> {
+    /// Fills in what a command document says. `None`, in the midst of it, where it can't be read.
+    fn read(&mut self, body: &Bytes) -> Option<()> {
+        let mut fields = doc::fields(body);
+        self.read_first(body, fields.next()?.ok()?)?;
+        for field in fields {
+            self.read_next(body, field.ok()?)?;
+        }
+        self.body = body.clone();
+        Some(())
+    }
+
+    /// The first field: its name is the command's.
+    fn read_first(&mut self, body: &[u8], first: Field<'_>) -> Option<()> {
+        self.kind = Kind::of(first.key());
+        if self.kind == Kind::Unknown && !first.is_named() {
+            return None;
+        }
+        self.fields.note(FieldName::Other, first);
+        self.name = span_in(body, first.key())?;
+        let text = first.unnamed().as_text();
+        self.collection = text.and_then(|text| span_in(body, text));
+        Some(())
+    }
+
+    fn read_next(&mut self, body: &[u8], field: Field<'_>) -> Option<()> {
+        let name = FieldName::of(field.key());
+        self.fields.note(name, field);
         let span = |bytes: &[u8]| span_in(body, bytes);
         let element = field.unnamed();
-        match field.key {
-            b"$db" => self.db = span(element.as_str()?.as_bytes())?,
-            b"lsid" => self.lsid = element.as_document().and_then(span),
-            b"txnNumber" => self.txn_number = element.as_i64(),
-            b"autocommit" => self.in_transaction = element.as_bool() == Some(false),
-            b"$readPreference" => self.read_preference = element.as_document().and_then(span),
-            b"maxTimeMS" => {
+        match name {
+            FieldName::Db => self.db = span(element.as_text()?)?,
+            FieldName::Lsid => self.lsid = element.as_document().and_then(span),
+            FieldName::TxnNumber => self.txn_number = element.as_i64(),
+            FieldName::Autocommit => self.in_transaction = element.as_bool() == Some(false),
+            FieldName::ReadPreference => {
+                self.read_preference = element.as_document().and_then(span);
+            }
+            FieldName::MaxTimeMs => {
                 self.max_time_ms = element.as_i64().and_then(|ms| u64::try_from(ms).ok());
             }
-            b"readConcern" => {
+            FieldName::ReadConcern => {
                 if let Some(concern) = element.as_document() {
                     self.read_concern_level = doc::find(concern, "level")
-                        .and_then(|e| e.as_str())
-                        .and_then(|s| span(s.as_bytes()));
+                        .and_then(|e| e.as_text())
+                        .and_then(span);
                     self.after_cluster_time = doc::find(concern, "afterClusterTime").is_some();
                 }
             }
-            b"writeConcern" => {
+            FieldName::WriteConcern => {
                 self.unacknowledged = element
                     .as_document()
                     .and_then(|wc| doc::find(wc, "w"))
                     .and_then(|w| w.as_i64())
                     == Some(0);
             }
-            b"pipeline" if self.kind == Kind::Aggregate => {
+            FieldName::Pipeline if self.kind == Kind::Aggregate => {
                 self.pipeline_writes = element.as_array().is_none_or(pipeline_writes);
             }
-            b"collection" if self.kind == Kind::GetMore => {
-                self.collection = element.as_str().and_then(|s| span(s.as_bytes()));
+            FieldName::Collection if self.kind == Kind::GetMore => {
+                self.collection = element.as_text().and_then(span);
             }
-            _ if !field.is_named() => return None,
+            FieldName::Other if !field.is_named() => return None,
             _ => {}
         }
         Some(())
@@ -134,6 +163,18 @@ impl Command {
     /// The command document, byte for byte as the client sent it.
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// The fields of the document, in their order.
+    #[inline]
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (FieldName, Field<'_>)> {
+        self.fields.of(&self.body)
+    }
+
+    /// The first field of this name. (Its key is left empty: it is known.)
+    pub(crate) fn field(&self, name: FieldName) -> Option<Element<'_>> {
+        let found = self.fields().find(|(found, _)| *found == name);
+        found.map(|(_, field)| field.unnamed())
     }
 
     /// The command's name: the key of the first field.
@@ -197,7 +238,7 @@ impl Command {
 }
 
 /// Where `inner`, a slice of `body`, lies.
-fn span_in(body: &Bytes, inner: &[u8]) -> Option<Span> {
+fn span_in(body: &[u8], inner: &[u8]) -> Option<Span> {
     let start = (inner.as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
     let end = start.checked_add(inner.len())?;
     if end > body.len() {
@@ -278,6 +319,20 @@ mod tests {
         assert_eq!((more.cursor_id(), more.collection()), (Some(77), Some("c")));
         let kill = parse(doc! {"killCursors": "c", "cursors": [5_i64, 6_i64], "$db": "d"});
         assert_eq!(kill.cursor_id(), Some(5));
+    }
+
+    #[test]
+    fn a_fact_is_read_however_many_fields_stand_before_it() {
+        let mut document = doc! {"insert": "c"};
+        for n in 0..100 {
+            document.insert(format!("field{n}"), n);
+        }
+        document.extend(doc! {"ordered": false, "$db": "d", "txnNumber": 5_i64});
+        let command = parse(document);
+        assert_eq!((command.db(), command.txn_number), ("d", Some(5)));
+        let ordered = command.field(FieldName::Ordered).and_then(|o| o.as_bool());
+        assert_eq!(ordered, Some(false));
+        assert_eq!(command.fields().count(), 104);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use super::{Command, Kind};
 use crate::wire::doc;
 
 /// Facts of a reply document that routing and coherence need.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ReplyView<'a> {
+#[derive(Clone, Debug, Default)]
+pub struct ReplyView {
     /// `ok` is 1.
     pub ok: bool,
     /// `code` of a command error.
@@ -33,20 +33,20 @@ pub struct ReplyView<'a> {
     /// `$clusterTime` is present.
     pub has_cluster_time: bool,
     /// `errorLabels`, as a raw array.
-    pub labels: Option<&'a [u8]>,
-    last_error_object: Option<&'a [u8]>,
+    pub labels: Option<Box<[u8]>>,
+    last_error_object: Option<Box<[u8]>>,
 }
 
-impl<'a> ReplyView<'a> {
+impl ReplyView {
     /// Reads a reply document. Broken BSON reads as a reply that isn't ok.
-    pub fn read(body: &'a [u8]) -> ReplyView<'a> {
+    pub fn read(body: &[u8]) -> ReplyView {
         let mut view = ReplyView::default();
         for field in doc::fields(body) {
             let Ok(field) = field else {
                 return ReplyView::default();
             };
             let element = field.unnamed();
-            match field.key {
+            match field.key() {
                 b"ok" => view.ok = element.as_f64() == Some(1.0),
                 b"code" => view.code = element.as_i32(),
                 b"n" => view.n = element.as_i64(),
@@ -67,10 +67,12 @@ impl<'a> ReplyView<'a> {
                         .and_then(|ts| ts.as_timestamp());
                 }
                 b"retriedStmtIds" | b"retriedStmtId" => view.retried = true,
-                b"errorLabels" => view.labels = element.as_array(),
+                b"errorLabels" => view.labels = element.as_array().map(Box::from),
                 b"done" => view.done = element.is_truthy(),
                 b"$clusterTime" => view.has_cluster_time = true,
-                b"lastErrorObject" => view.last_error_object = element.as_document(),
+                b"lastErrorObject" => {
+                    view.last_error_object = element.as_document().map(Box::from);
+                }
                 b"cursor" => {
                     if let Some(cursor) = element.as_document() {
                         view.cursor_id = doc::find(cursor, "id").and_then(|id| id.as_i64());
@@ -85,9 +87,14 @@ impl<'a> ReplyView<'a> {
         view
     }
 
+    /// Whether there may be something in it that a reply has only because of a `txnNumber`.
+    pub fn may_tell_of_number(&self) -> bool {
+        self.retried || self.labels.is_some()
+    }
+
     /// Whether `errorLabels` holds `label`.
     pub fn has_label(&self, label: &str) -> bool {
-        self.labels.is_some_and(|labels| {
+        self.labels.as_deref().is_some_and(|labels| {
             doc::elements(labels).any(|l| l.is_ok_and(|l| l.as_str() == Some(label)))
         })
     }
@@ -99,7 +106,7 @@ pub fn is_mere_success(body: &[u8]) -> bool {
     let mut ok = false;
     for field in doc::fields(body) {
         let Ok(field) = field else { return false };
-        match field.key {
+        match field.key() {
             b"ok" => ok = field.unnamed().as_f64() == Some(1.0),
             b"code" | b"errmsg" | b"writeErrors" | b"writeConcernError" | b"errorLabels" => {
                 return false;
@@ -113,7 +120,7 @@ pub fn is_mere_success(body: &[u8]) -> bool {
 
 /// When the only document that a command changed was changed, if the reply proves that there was
 /// only one: its event in a change stream has this very cluster time.
-pub fn only_change(command: &Command, reply: &ReplyView<'_>) -> Option<u64> {
+pub fn only_change(command: &Command, reply: &ReplyView) -> Option<u64> {
     if !reply.ok || reply.write_errors || reply.retried {
         return None;
     }
@@ -141,7 +148,7 @@ pub enum Effect {
 
 /// What the reply to `command` proves. `behind_mongos` widens what stays unknown:
 /// mongos reports timeouts and kills of writes that may still be running on a shard.
-pub fn effect(command: &Command, reply: &ReplyView<'_>, behind_mongos: bool) -> Effect {
+pub fn effect(command: &Command, reply: &ReplyView, behind_mongos: bool) -> Effect {
     if !reply.ok {
         let unsettled = behind_mongos
             && reply
@@ -157,7 +164,7 @@ pub fn effect(command: &Command, reply: &ReplyView<'_>, behind_mongos: bool) -> 
         _ if reply.write_errors || reply.upserted => false,
         Kind::Update => reply.n_modified == Some(0),
         Kind::Delete => reply.n == Some(0),
-        Kind::FindAndModify => reply.last_error_object.is_some_and(|last| {
+        Kind::FindAndModify => reply.last_error_object.as_deref().is_some_and(|last| {
             doc::find(last, "n").and_then(|n| n.as_i64()) == Some(0)
                 && doc::find(last, "upserted").is_none()
         }),
@@ -167,6 +174,7 @@ pub fn effect(command: &Command, reply: &ReplyView<'_>, behind_mongos: bool) -> 
     let upserted = reply.upserted
         || reply
             .last_error_object
+            .as_deref()
             .is_some_and(|last| doc::find(last, "upserted").is_some());
     if nothing {
         Effect::Unchanged

@@ -1,7 +1,7 @@
 //! What may be sent again, and which errors ask for it: the tables of the specifications
 //! "Retryable Reads", "Retryable Writes" and "Client Backpressure".
 
-use super::{Command, Kind, ReplyView, labels};
+use super::{Command, FieldName, Kind, Names, ReplyView, labels};
 use crate::wire::doc;
 use crate::wire::op_msg::OpMsg;
 
@@ -48,13 +48,11 @@ pub fn may_be_numbered(command: &Command, msg: &OpMsg) -> bool {
         && command
             .collection()
             .is_some_and(|c| !c.starts_with("system."))
-        && doc::elements(command.body())
-            .flatten()
-            .all(|element| match element.key {
-                // What the server would refuse must reach it as it is.
-                "lsid" => element.as_document().is_some_and(is_usual_session),
-                key => !OTHERWISE_NUMBERED.contains(&key),
-            });
+        && command.fields().all(|(name, field)| match name {
+            // What the server would refuse must reach it as it is.
+            FieldName::Lsid => field.unnamed().as_document().is_some_and(is_usual_session),
+            name => !OTHERWISE_NUMBERED.has(name),
+        });
     let all = |key: &str, harmless: fn(&[u8]) -> bool| statements(command, msg, key, harmless);
     is_plain
         && match command.kind {
@@ -103,7 +101,7 @@ pub enum Plea {
 
 /// What a reply asks for. Labels decide where the server gives them (writes); codes where it
 /// doesn't (reads).
-pub fn plea(what: Repeatable, reply: &ReplyView<'_>) -> Plea {
+pub fn plea(what: Repeatable, reply: &ReplyView) -> Plea {
     if reply.ok && !reply.write_errors {
         return Plea::None;
     }
@@ -141,7 +139,7 @@ pub enum Standing {
 }
 
 /// What a reply says of the server's part in its replica set.
-pub fn standing(reply: &ReplyView<'_>) -> Standing {
+pub fn standing(reply: &ReplyView) -> Standing {
     let code = match reply.ok {
         true => reply.write_concern_code,
         false => reply.code,
@@ -170,14 +168,14 @@ const RECOVERING: [i32; 5] = [11600, 11602, 13436, 189, 91];
 /// "Enumeration commands". (What asks one server about itself isn't the same elsewhere.)
 const ENUMERATIONS: [&str; 3] = ["listCollections", "listIndexes", "listDatabases"];
 /// Fields of writes that have numbers already, or take none.
-const OTHERWISE_NUMBERED: [&str; 6] = [
-    "txnNumber",
-    "stmtId",
-    "stmtIds",
-    "startTransaction",
-    "autocommit",
-    "encryptionInformation",
-];
+const OTHERWISE_NUMBERED: Names = Names::of(&[
+    FieldName::TxnNumber,
+    FieldName::StmtId,
+    FieldName::StmtIds,
+    FieldName::StartTransaction,
+    FieldName::Autocommit,
+    FieldName::EncryptionInformation,
+]);
 /// Databases whose writes the server doesn't take under a number, or that are its own.
 const UNREPLICATED: [&str; 3] = ["local", "config", "admin"];
 

@@ -17,7 +17,7 @@ pub fn returned(kind: Kind, body: &[u8]) -> u64 {
             let batch = cursor.and_then(|cursor| {
                 doc::fields(cursor)
                     .map_while(Result::ok)
-                    .find(|field| matches!(field.key, b"firstBatch" | b"nextBatch"))
+                    .find(|field| matches!(field.key(), b"firstBatch" | b"nextBatch"))
             });
             items(batch.and_then(|b| b.unnamed().as_array()))
         }

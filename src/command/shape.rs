@@ -67,7 +67,7 @@ pub fn shape_collection(command: &Command) -> Option<&str> {
 }
 
 /// The statements of an update or delete: in a sequence or in the body.
-fn statements<'a>(command: &'a Command, msg: &'a OpMsg, name: &str) -> Statements<'a> {
+fn statements<'a>(command: &'a Command, msg: &'a OpMsg, name: &'a str) -> Statements<'a> {
     match msg.sequence(name) {
         Some(sequence) => Statements::Sequence(sequence.iter()),
         None => {

@@ -13,7 +13,7 @@
 use super::matcher::{self, Reached};
 use super::path::Paths;
 use super::value::Strings;
-use super::{Command, Kind};
+use super::{Command, FieldName, Kind};
 use crate::wire::build::DocBuf;
 use crate::wire::doc::{self, Element};
 use crate::wire::op_msg::OpMsg;
@@ -79,7 +79,7 @@ pub struct Statement {
 /// or are more than 1,000: then it's a write to the whole collection.
 pub fn statements(command: &Command, msg: &OpMsg) -> Option<Vec<Statement>> {
     // Encrypted fields are written by the server, into other collections too.
-    if doc::find(command.body(), "encryptionInformation").is_some() {
+    if command.field(FieldName::EncryptionInformation).is_some() {
         return None;
     }
     let mut out = Vec::new();
@@ -131,10 +131,9 @@ fn each(
     field: &str,
     mut take: impl FnMut(&[u8]) -> Option<()>,
 ) -> Option<()> {
-    for list in doc::elements(command.body()) {
-        let list = list.ok()?;
-        if list.key == field {
-            for item in doc::elements(list.as_array()?) {
+    for (_, list) in command.fields() {
+        if list.key() == field.as_bytes() {
+            for item in doc::elements(list.unnamed().as_array()?) {
                 take(item.ok()?.as_document()?)?;
             }
         }

@@ -135,7 +135,7 @@ impl Pipeline {
                 return;
             }
         };
-        let mut view = ReplyView::read(reply.body());
+        let mut view = reply.view().clone();
         view.retried |= request.trail.has(Decision::ExecutedBefore);
         match guard {
             Guard::None => {}
@@ -169,7 +169,7 @@ impl Pipeline {
         }
     }
 
-    fn note_writing_cursor(&self, request: &Request, view: &ReplyView<'_>) {
+    fn note_writing_cursor(&self, request: &Request, view: &ReplyView) {
         let command = &request.command;
         if command.kind == Kind::Aggregate
             && let Some(id) = view.cursor_id.filter(|&id| id != 0)

@@ -1,14 +1,15 @@
 //! What travels the pipeline.
 
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::exchanges::Exchanges;
 use super::trail::Trail;
-use crate::command::{Command, ShapeId, is_mere_success, with_body};
+use crate::command::{Command, ReplyView, ShapeId, is_mere_success, with_body};
 use crate::memory::Permit;
 use crate::wire::build;
 use crate::wire::frame::Frame;
@@ -48,6 +49,8 @@ pub struct Request {
     pub client: u64,
     /// When it arrived.
     pub received: Instant,
+    /// How long it took, once somebody has asked ([`Request::took`]).
+    pub answered_in: Option<Duration>,
     /// What was decided on the way.
     pub trail: Trail,
     /// Where it was sent last, if it was sent.
@@ -83,7 +86,7 @@ pub struct Met {
 impl Request {
     /// A request from a message. A body that can't be read makes an opaque command.
     pub fn new(frame: Frame, msg: OpMsg, principal: Arc<Principal>) -> Request {
-        let command = Command::parse(&msg).unwrap_or_else(Command::opaque);
+        let command = Command::of(&msg);
         Request {
             frame,
             msg,
@@ -91,6 +94,7 @@ impl Request {
             principal,
             client: 0,
             received: Instant::now(),
+            answered_in: None,
             trail: Trail::default(),
             met: None,
             address: None,
@@ -148,11 +152,17 @@ impl Request {
         (self.frame, self.msg, self.command) = (replaced.frame, replaced.msg, replaced.command);
     }
 
+    /// How long it took: for who has its answer. All are told the same, and the clock is read once.
+    pub fn took(&mut self) -> Duration {
+        *self
+            .answered_in
+            .get_or_insert_with(|| self.received.elapsed())
+    }
+
     /// When the client's own `maxTimeMS` runs out.
     pub fn deadline(&self) -> Option<Instant> {
         let limit = self.command.max_time_ms.filter(|&ms| ms > 0)?;
-        self.received
-            .checked_add(std::time::Duration::from_millis(limit))
+        self.received.checked_add(Duration::from_millis(limit))
     }
 }
 
@@ -172,6 +182,7 @@ pub struct Reply {
     /// must be replaced when it is written.
     pub replayed: bool,
     news: News,
+    view: OnceLock<Box<ReplyView>>,
 }
 
 /// Whether there is more in a reply than its result.
@@ -184,14 +195,19 @@ enum News {
 }
 
 impl Reply {
+    fn new(frame: Frame, replayed: bool) -> Reply {
+        Reply {
+            frame,
+            replayed,
+            news: News::Perhaps,
+            view: OnceLock::new(),
+        }
+    }
+
     /// A reply from the server to this very request. It is looked at once, for all who would only
     /// find that it is a success.
     pub fn from_server(frame: Frame) -> Reply {
-        let mut reply = Reply {
-            frame,
-            replayed: false,
-            news: News::Perhaps,
-        };
+        let mut reply = Reply::new(frame, false);
         if is_mere_success(reply.body()) {
             reply.news = News::None;
         }
@@ -200,11 +216,7 @@ impl Reply {
 
     /// A reply that was stored earlier.
     pub fn replayed(frame: Frame) -> Reply {
-        Reply {
-            frame,
-            replayed: true,
-            news: News::Perhaps,
-        }
+        Reply::new(frame, true)
     }
 
     /// A reply document of the proxy's own.
@@ -214,11 +226,7 @@ impl Reply {
 
     /// A message of the proxy's own.
     pub fn message(bytes: Bytes) -> Reply {
-        Reply {
-            frame: Frame { bytes },
-            replayed: false,
-            news: News::Perhaps,
-        }
+        Reply::new(Frame { bytes }, false)
     }
 
     /// The whole message.
@@ -230,6 +238,12 @@ impl Reply {
     /// nothing.
     pub fn is_mere_success(&self) -> bool {
         self.news == News::None
+    }
+
+    /// What it says: read once, however many ask.
+    pub fn view(&self) -> &ReplyView {
+        self.view
+            .get_or_init(|| Box::new(ReplyView::read(self.body())))
     }
 
     /// The reply document: the body section of an OP_MSG, or the only document of an OP_REPLY.
@@ -253,7 +267,18 @@ mod tests {
     use bson::{Document, doc};
 
     use super::*;
+    use crate::pipeline::scripted;
     use crate::wire::op_msg::{CHECKSUM_PRESENT, EXHAUST_ALLOWED};
+
+    #[test]
+    fn what_a_reply_says_is_the_same_however_often_it_is_asked_and_cloned() {
+        let request = scripted::request(&doc! {"ping": 1, "$db": "d"});
+        for ok in [0.0, 1.0] {
+            let reply = Reply::document(&request.frame, &doc! {"ok": ok}.to_vec().unwrap());
+            let views = [reply.view(), reply.view(), reply.clone().view()].map(|view| view.ok);
+            assert_eq!(views, [ok == 1.0; 3]);
+        }
+    }
 
     #[test]
     fn another_body_keeps_the_rest_of_the_message_and_is_what_counts_from_then_on() {

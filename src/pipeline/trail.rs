@@ -78,6 +78,7 @@ impl Decision {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Trail {
     decisions: [Option<Decision>; 10],
+    made: u8,
 }
 
 impl Trail {
@@ -86,8 +87,9 @@ impl Trail {
         if self.has(decision) {
             return;
         }
-        if let Some(slot) = self.decisions.iter_mut().find(|d| d.is_none()) {
+        if let Some(slot) = self.decisions.get_mut(usize::from(self.made)) {
             *slot = Some(decision);
+            self.made += 1;
         }
     }
 
@@ -98,7 +100,8 @@ impl Trail {
 
     /// The decisions so far.
     pub fn iter(&self) -> impl Iterator<Item = Decision> + '_ {
-        self.decisions.iter().flatten().copied()
+        let made = self.decisions.iter().take(self.made.into());
+        made.flatten().copied()
     }
 
     /// Whether a decision was made.

@@ -13,11 +13,11 @@ use std::sync::{Arc, Weak};
 use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::sync::watch::{Sender, channel};
 use tokio::time::{Instant, sleep};
 
 use super::connection;
 use super::console::Console;
+use super::drain::Drain;
 use super::durations::Durations;
 use super::latency::Latencies;
 use super::shared::{ClientStats, Shared};
@@ -67,7 +67,6 @@ pub struct Clients {
     pub address: SocketAddr,
     /// What connections share.
     pub shared: Arc<Shared>,
-    drain: Sender<bool>,
     /// Runs as long as this.
     _watch: Option<Watch>,
 }
@@ -137,7 +136,6 @@ impl Clients {
         .in_order();
         let backend: Arc<dyn Backend> = upstream.clone();
         let pipeline = Pipeline::new(stages, backend, fences);
-        let (drain, draining) = channel(false);
         let threads = threads(&config);
         let durations = Durations::new(threads);
         let shared = Arc::new(Shared {
@@ -156,7 +154,7 @@ impl Clients {
             roster: Arc::default(),
             console,
             tls: acceptor,
-            draining,
+            drain: Drain::default(),
             durations,
             memory,
             traces,
@@ -169,7 +167,6 @@ impl Clients {
         Ok(Clients {
             address,
             shared,
-            drain,
             _watch: watch,
         })
     }
@@ -178,7 +175,7 @@ impl Clients {
     /// when the last client is gone or `server.drain_timeout` has passed. Returns how
     /// many clients were left.
     pub async fn drain(&self) -> usize {
-        self.drain.send_replace(true);
+        self.shared.drain.begin();
         let until = Instant::now() + self.shared.config.server.drain_timeout;
         while self.shared.clients.open() > 0 && Instant::now() < until {
             sleep(std::time::Duration::from_millis(5)).await;
@@ -189,7 +186,7 @@ impl Clients {
 
 impl Drop for Clients {
     fn drop(&mut self) {
-        self.drain.send_replace(true);
+        self.shared.drain.begin();
     }
 }
 
@@ -310,13 +307,12 @@ impl Drop for Entered {
 }
 
 async fn accept(listener: TcpListener, workers: Vec<Handover>, shared: Arc<Shared>) {
-    let mut draining = shared.draining.clone();
     let turn = AtomicUsize::new(0);
     let complained = AtomicBool::new(false);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = draining.wait_for(|d| *d) => return,
+            () = shared.drain.wait() => return,
         };
         let socket = match accepted {
             Ok((socket, _)) => socket,

@@ -2,7 +2,7 @@
 
 use super::connection::{Close, Connection};
 use super::handshake::adopt;
-use crate::command::{ErrorReply, ReplyView, codes};
+use crate::command::{ErrorReply, codes};
 use crate::pipeline::{NO_PRINCIPAL, Reply, Request};
 use crate::wire::doc;
 
@@ -63,7 +63,7 @@ async fn exchange(connection: &mut Connection, request: &Request) -> Result<Repl
         )
     })?;
     let reply = Reply::from_server(frame);
-    let view = ReplyView::read(reply.body());
+    let view = reply.view();
     match (view.ok, view.done) {
         (true, true) => adopt(connection, auth).await,
         (true, false) => connection.auth = Some(auth),

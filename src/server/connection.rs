@@ -5,7 +5,7 @@
 //! and the fence around it to end by themselves; its read is given up.
 
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
+use super::drain::Drained;
 use super::roster::Seat;
 use super::shared::Shared;
 use super::traces::Traced;
@@ -110,13 +111,12 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
 
 impl Connection {
     async fn run(mut self) {
-        let mut draining = self.shared.draining.clone();
+        let shared = Arc::clone(&self.shared);
         // One wait for all messages: to begin it anew with each costs more than to read one.
-        let mut drained = pin!(async move {
-            let _ = draining.wait_for(|draining| *draining).await;
-        });
+        let wait = pin!(shared.drain.wait());
+        let mut drained = Drained::new(&shared.drain, wait);
         let end = loop {
-            let frame = match self.next_frame(drained.as_mut()).await {
+            let frame = match self.next_frame(&mut drained).await {
                 Ok(frame) => frame,
                 Err(close) => break close,
             };
@@ -133,7 +133,7 @@ impl Connection {
     /// The next whole message. `drained` is done when there should be none.
     async fn next_frame(
         &mut self,
-        mut drained: Pin<&mut impl Future<Output = ()>>,
+        mut drained: impl Future<Output = ()> + Unpin,
     ) -> Result<Frame, Close> {
         let config = &self.shared.config.server;
         let max = config.max_message_size.as_usize();
@@ -312,7 +312,7 @@ impl Connection {
                 return Err(Close::Ended);
             }
         };
-        let took = request.received.elapsed();
+        let took = request.took();
         if let Some(traced) = traced {
             traced.end(request, Some(&outcome), took);
         }

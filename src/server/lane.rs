@@ -3,7 +3,7 @@
 use tokio::io::copy_bidirectional;
 
 use super::connection::{Close, Connection};
-use crate::command::{Effect, ReplyView, effect};
+use crate::command::{Effect, effect};
 use crate::pipeline::{Failure, Reply, Request};
 use crate::wire::op_msg::MORE_TO_COME;
 use crate::wire::{Frame, build};
@@ -17,11 +17,7 @@ pub(super) async fn exhaust(
     match stream(connection, &mut request).await {
         Ok(last) => {
             if let Some(fence) = fence {
-                fence.settle(effect(
-                    &request.command,
-                    &ReplyView::read(last.body()),
-                    true,
-                ));
+                fence.settle(effect(&request.command, last.view(), true));
             }
             Ok(())
         }
@@ -113,10 +109,9 @@ pub(super) async fn unknown_opcode(connection: &mut Connection, frame: Frame) ->
         tokio::io::AsyncWriteExt::write_all(&mut raw, &frame.bytes).await?;
         copy_bidirectional(&mut connection.sock, &mut raw).await
     };
-    let mut draining = shared.draining.clone();
     tokio::select! {
         _ = relayed => {}
-        _ = draining.wait_for(|d| *d) => {}
+        () = shared.drain.wait() => {}
     }
     fence.settle(Effect::Changed);
     Err(Close::Ended)

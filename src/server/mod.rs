@@ -6,6 +6,7 @@ mod auth_relay;
 mod connection;
 mod console;
 mod disguise;
+mod drain;
 mod durations;
 mod gone;
 mod handshake;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::console::Console;
+use super::drain::Drain;
 use super::durations::Durations;
 use super::latency::Latencies;
 use super::roster::Roster;
@@ -59,14 +59,13 @@ pub struct Shared {
     /// The export of requests as spans, if it is on.
     pub traces: Option<Traces>,
     pub(super) tls: Option<TlsAcceptor>,
-    /// Becomes true when the proxy drains.
-    pub(super) draining: watch::Receiver<bool>,
+    pub(super) drain: Drain,
 }
 
 impl Shared {
     /// Whether the proxy drains.
-    pub fn draining(&self) -> watch::Ref<'_, bool> {
-        self.draining.borrow()
+    pub fn is_draining(&self) -> bool {
+        self.drain.has_begun()
     }
 }
 

@@ -10,7 +10,7 @@ use opentelemetry::trace::{SpanKind, Status};
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 
 use super::durations::Outcome;
-use crate::command::{Command, ReplyView, shape_collection};
+use crate::command::{Command, shape_collection};
 use crate::observe::traces::{Told, Traces};
 use crate::pipeline::{self, Decision, Ending, Exchange, Exchanges, Request};
 
@@ -61,7 +61,7 @@ fn told(
         attributes.push(KeyValue::new("petiole.bypass", reason.as_str()));
     }
     let code = match outcome {
-        Some(Ok(reply)) => ReplyView::read(reply.body()).code,
+        Some(Ok(reply)) => reply.view().code,
         Some(Err(failure)) => Some(failure.reply(command).code),
         None => None,
     };

@@ -20,7 +20,7 @@ use super::seeds::{SeedError, Seeds};
 use super::selection::Search;
 use super::server::Server;
 use super::topology::{Deployment, ServerStatus, Settings, Topology};
-use crate::command::{Kind, ReplyView, Standing, standing, with_max_time};
+use crate::command::{Kind, Standing, standing, with_max_time};
 use crate::config;
 use crate::memory::{self, Memory};
 use crate::pipeline::{
@@ -184,7 +184,7 @@ impl Upstream {
         }
         let id = match request.command.kind {
             Kind::Insert | Kind::Update | Kind::Delete | Kind::FindAndModify => return,
-            _ => ReplyView::read(reply.body()).cursor_id,
+            _ => reply.view().cursor_id,
         };
         match (id, request.command.cursor_id()) {
             (Some(0) | None, Some(asked)) => self.pins.unpin_cursor(asked),
@@ -367,7 +367,7 @@ impl Upstream {
         lease.done();
         server.breaker.answered();
         if !reply.is_mere_success() {
-            let standing = standing(&ReplyView::read(reply.body()));
+            let standing = standing(reply.view());
             if standing != Standing::Unchanged {
                 self.topology.not_as_thought(&server, standing);
             }

@@ -12,7 +12,7 @@
 use std::iter::FusedIterator;
 
 use super::error::DocError;
-use super::reader::{Reader, peek_i32};
+use super::reader::{Reader, peek_i32, zero_at};
 
 mod element;
 
@@ -87,16 +87,22 @@ pub fn elements(doc: &[u8]) -> Elements<'_> {
     }
 }
 
-/// The elements of `doc` after the first `skip` bytes of elements, which must be where one ends:
+/// The fields of `doc` after the first `skip` bytes of fields, which must be where one ends:
 /// to go on where an earlier walk stopped.
 #[must_use]
-pub fn elements_after(doc: &[u8], skip: usize) -> Elements<'_> {
+pub fn fields_after(doc: &[u8], skip: usize) -> Fields<'_> {
     let rest = inside(doc).ok().and_then(|body| body.get(skip..));
+    Fields {
+        rest: Reader::new(rest.unwrap_or_default()),
+        failed: None,
+    }
+}
+
+/// As [`fields_after`], but elements.
+#[must_use]
+pub fn elements_after(doc: &[u8], skip: usize) -> Elements<'_> {
     Elements {
-        fields: Fields {
-            rest: Reader::new(rest.unwrap_or_default()),
-            failed: None,
-        },
+        fields: fields_after(doc, skip),
     }
 }
 
@@ -119,11 +125,14 @@ impl FusedIterator for Elements<'_> {}
 /// is broken before it. (Keys that come before aren't looked at for being text.)
 #[inline]
 #[must_use]
-pub fn find<'a>(doc: &'a [u8], key: &str) -> Option<Element<'a>> {
+pub fn find<'a>(doc: &'a [u8], key: &'a str) -> Option<Element<'a>> {
     fields(doc)
         .map_while(Result::ok)
-        .find(|field| field.key == key.as_bytes())
-        .and_then(|field| field.named().ok())
+        .find(|field| field.key() == key.as_bytes())
+        .map(|field| Element {
+            key,
+            ..field.unnamed()
+        })
 }
 
 /// Checks the top level of a document.
@@ -217,24 +226,18 @@ fn inside(doc: &[u8]) -> Result<&[u8], DocError> {
     whole.get(4..whole.len() - 1).ok_or(DocError::Truncated)
 }
 
+/// Takes one field off the front.
+#[inline]
 fn field<'a>(reader: &mut Reader<'a>) -> Result<Field<'a>, DocError> {
-    let start = reader.rest();
-    let kind = reader.u8().ok_or(DocError::Truncated)?;
-    if kind == 0 {
+    let (kind, named) = reader.rest().split_first().ok_or(DocError::Truncated)?;
+    if *kind == 0 {
         return Err(DocError::Terminator);
     }
-    let key = reader.cstring().ok_or(DocError::Truncated)?;
-    let length = value_len(kind, reader.rest())?;
-    let value = reader.take(length).ok_or(DocError::Truncated)?;
-    let raw = start
-        .get(..start.len() - reader.rest().len())
-        .ok_or(DocError::Truncated)?;
-    Ok(Field {
-        kind,
-        key,
-        value,
-        raw,
-    })
+    let key = zero_at(named).ok_or(DocError::Truncated)?;
+    let value = named.get(key + 1..).ok_or(DocError::Truncated)?;
+    let length = value_len(*kind, value)?;
+    let raw = reader.take(key + 2 + length).ok_or(DocError::Truncated)?;
+    Ok(Field::checked(raw, key))
 }
 
 /// How long the value at the start of `rest` is. What it returns may still be
@@ -251,6 +254,14 @@ fn value_len(kind: u8, rest: &[u8]) -> Result<usize, DocError> {
         kind::STRING | kind::CODE | kind::SYMBOL => string_len(kind, rest)?,
         kind::DOCUMENT | kind::ARRAY => take_document(&mut Reader::new(rest))?.len(),
         kind::BINARY => 5 + claimed_len(kind, rest, 0)?,
+        _ => rare_value_len(kind, rest)?,
+    })
+}
+
+/// The same for kinds that few documents have: apart, so that their work costs the others nothing.
+#[cold]
+fn rare_value_len(kind: u8, rest: &[u8]) -> Result<usize, DocError> {
+    Ok(match kind {
         kind::REGEX => {
             let mut r = Reader::new(rest);
             r.cstring().ok_or(DocError::Truncated)?;

@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
 
 /// Where the first zero byte is. Most keys are short: their end is found in one word.
 #[inline]
-fn zero_at(bytes: &[u8]) -> Option<usize> {
+pub(super) fn zero_at(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x8080_8080_8080_8080;
     let mut seen = 0;

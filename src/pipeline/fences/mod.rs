@@ -464,7 +464,7 @@ impl Fences {
     }
 
     fn collection_of(&self, db: &str, collection: &str) -> Arc<Collection> {
-        let key = format!("{db}\0{collection}");
+        let key = [db, "\0", collection].concat();
         Arc::clone(&self.collections.entry(key).or_default())
     }
 

@@ -202,7 +202,7 @@ impl<'a> Batch<'a> {
                 return self.without_results();
             };
             match self.next.borrow().run(&mut request).await {
-                Ok(reply) if ReplyView::read(reply.body()).ok => {
+                Ok(reply) if reply.view().ok => {
                     part = Bytes::copy_from_slice(reply.body());
                 }
                 _ => return self.without_results(),
@@ -379,7 +379,7 @@ fn take_results(reply: &[u8], results: &mut Vec<Bytes>) -> Option<(i64, String)>
 }
 
 /// Whether a client may send its write again after such a reply, to have it executed.
-pub(super) fn must_stay_askable(reply: &ReplyView<'_>) -> bool {
+pub(super) fn must_stay_askable(reply: &ReplyView) -> bool {
     let interrupted = |code| INTERRUPTIONS.contains(&code);
     reply.has_label(labels::RETRYABLE_WRITE) || !reply.ok && reply.code.is_some_and(interrupted)
 }

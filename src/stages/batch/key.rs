@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::statement::Single;
 use super::stats::Alone;
-use crate::command::{Command, ValueKey};
+use crate::command::{Command, FieldName, Names, ValueKey};
 use crate::config::{RetryableUpdates, WriteKind};
 use crate::pipeline::Request;
 use crate::wire::doc::{self, Element, kind};
@@ -176,52 +176,58 @@ impl<'a> Fields<'a> {
             ordered: true,
             ..Fields::default()
         };
-        let mut seen: Vec<&str> = Vec::with_capacity(12);
-        for element in doc::elements(command.body()) {
-            let element = element.ok()?;
-            if seen.contains(&element.key) {
+        let mut all = command.fields();
+        let (_, collection) = all.next()?;
+        collection.unnamed().as_text()?;
+        let mut seen = Names::default();
+        for (name, field) in all {
+            if !seen.add(name) {
                 return None;
             }
-            seen.push(element.key);
-            fields.note(kind, &element, command)?;
+            fields.note(kind, name, &field.unnamed(), command)?;
         }
         Some(fields)
     }
 
-    fn note(&mut self, write: WriteKind, element: &Element<'a>, command: &Command) -> Option<()> {
-        match element.key {
-            "$db" => element.as_str().map(drop),
-            name if name == write.as_str() => element.as_str().map(drop),
-            name if name == list(write) => {
+    fn note(
+        &mut self,
+        write: WriteKind,
+        name: FieldName,
+        element: &Element<'a>,
+        command: &Command,
+    ) -> Option<()> {
+        match name {
+            FieldName::Db => element.as_text().map(drop),
+            name if name == in_body(write) => {
                 self.documents = Some(element.as_array()?);
                 Some(())
             }
-            "ordered" => {
+            FieldName::Ordered => {
                 self.ordered = element.as_bool()?;
                 Some(())
             }
-            "lsid" => {
+            FieldName::Lsid => {
                 self.session = Some(session(element.as_document()?)?);
                 Some(())
             }
-            "txnNumber" if element.kind == kind::INT64 => {
+            FieldName::TxnNumber if element.kind == kind::INT64 => {
                 self.number = Some(element.as_i64().filter(|&n| n >= 0)?);
                 Some(())
             }
-            "$clusterTime" => {
+            FieldName::ClusterTime => {
                 let at = doc::find(element.as_document()?, "clusterTime")?.as_timestamp()?;
                 self.cluster_time = Some((at, command.body().slice_ref(element.raw)));
                 Some(())
             }
-            "maxTimeMS" => element.as_i64().filter(|&ms| ms >= 0).map(drop),
-            "let" if write == WriteKind::Insert => None,
-            "bypassDocumentValidation" if write == WriteKind::Delete => None,
-            "writeConcern"
-            | "let"
-            | "bypassDocumentValidation"
-            | "$readPreference"
-            | "apiVersion"
-            | "apiDeprecationErrors" => {
+            FieldName::MaxTimeMs => element.as_i64().filter(|&ms| ms >= 0).map(drop),
+            FieldName::Let if write == WriteKind::Insert => None,
+            FieldName::BypassDocumentValidation if write == WriteKind::Delete => None,
+            FieldName::WriteConcern
+            | FieldName::Let
+            | FieldName::BypassDocumentValidation
+            | FieldName::ReadPreference
+            | FieldName::ApiVersion
+            | FieldName::ApiDeprecationErrors => {
                 self.carried.push(element.raw);
                 Some(())
             }
@@ -239,6 +245,15 @@ impl<'a> Fields<'a> {
             (_, None) => Ok(None),
             (None, Some(_)) => Err(Alone::Fields),
         }
+    }
+}
+
+/// The field of [`list`].
+fn in_body(kind: WriteKind) -> FieldName {
+    match kind {
+        WriteKind::Insert => FieldName::Documents,
+        WriteKind::Update => FieldName::Updates,
+        WriteKind::Delete => FieldName::Deletes,
     }
 }
 

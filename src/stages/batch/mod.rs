@@ -54,7 +54,7 @@ use self::journal::{Doubt, Found, Journal, State};
 use self::key::{Wanted, Write, WriteId};
 use self::queue::{Entered, Groups, Member, Ticket, Told};
 pub use self::stats::{Alone, BatchStats, Quantiles};
-use crate::command::{ErrorReply, Kind, ReplyView, labels};
+use crate::command::{ErrorReply, Kind, labels};
 use crate::config::{self, WriteKind};
 use crate::memory;
 use crate::pipeline::{
@@ -309,7 +309,7 @@ impl Shared {
         let outcome = next.run(&mut asked).await;
         request.trail.join(&asked.trail);
         let reply = outcome?;
-        let view = ReplyView::read(reply.body());
+        let view = reply.view();
         let answer = split::whole(reply.body(), true);
         if view.ok && !view.has_label(labels::RETRYABLE_WRITE) {
             let done = State::Done(answer.clone());

@@ -135,7 +135,7 @@ pub(super) struct Cut {
 }
 
 /// A batch of a cursor's reply.
-pub(super) fn batch<'a>(reply: &'a [u8], name: &str) -> Option<&'a [u8]> {
+pub(super) fn batch<'a>(reply: &'a [u8], name: &'a str) -> Option<&'a [u8]> {
     let cursor = doc::find(reply, "cursor")?.as_document()?;
     doc::find(cursor, name)?.as_array()
 }

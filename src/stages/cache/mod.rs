@@ -53,7 +53,7 @@ pub use self::stats::CacheStats;
 use self::store::Store;
 use self::worth::Worth;
 use crate::command::{
-    Bypass, Effect, ErrorReply, Footprint, Kind, Namespace, ReplyView, Wish, canonical, codes,
+    Bypass, Effect, ErrorReply, Footprint, Kind, Namespace, Wish, canonical, codes,
 };
 use crate::config;
 use crate::memory::{self, Memory};
@@ -321,7 +321,7 @@ impl Cache {
             Err(why) => self.bypass(request, why),
         }
         if stored == Err(Bypass::OpenCursor)
-            && let Some(cursor) = ReplyView::read(reply.body()).cursor_id
+            && let Some(cursor) = reply.view().cursor_id
         {
             let live = self.memory().live(memory::Kind::Drains);
             self.drain(Drain::new(fill, live), cursor, reply.body());

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Cache;
 use super::entry::Entry;
-use crate::command::{ErrorReply, Kind, ReplyView, codes};
+use crate::command::{ErrorReply, Kind, codes};
 use crate::pipeline::{Failure, Next, Reply, Request, Tied};
 use crate::wire::build::DocBuf;
 use crate::wire::doc;
@@ -29,7 +29,7 @@ impl Cache {
             return Ok(None);
         };
         let reply = next.run(&mut side).await?;
-        let view = ReplyView::read(reply.body());
+        let view = reply.view();
         if view.code == Some(codes::UNAUTHORIZED.0) {
             self.cursors
                 .end(request.command.cursor_id().unwrap_or_default());

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::entry::{Entry, batch};
 use super::{Cache, Wish};
-use crate::command::{Kind, ReplyView};
+use crate::command::Kind;
 use crate::config::NamespacePattern;
 use crate::pipeline::{Decision, Next, Outcome, Request, Tied};
 use crate::wire::doc;
@@ -74,7 +74,7 @@ impl Cache {
         let Ok(reply) = next.run(request).await else {
             return Ok(self.reply(request, entry, wish));
         };
-        let view = ReplyView::read(reply.body());
+        let view = reply.view();
         if !view.ok || view.partial || view.cursor_id.is_some_and(|id| id != 0) {
             return Ok(reply);
         }
@@ -170,11 +170,11 @@ fn agree(entry: &Entry, fresh: &[u8]) -> bool {
     }
 }
 
-fn value<'a>(reply: &'a [u8], key: &str) -> Option<&'a [u8]> {
+fn value<'a>(reply: &'a [u8], key: &'a str) -> Option<&'a [u8]> {
     Some(doc::find(reply, key)?.value)
 }
 
-fn array<'a>(reply: &'a [u8], key: &str) -> Option<&'a [u8]> {
+fn array<'a>(reply: &'a [u8], key: &'a str) -> Option<&'a [u8]> {
     doc::find(reply, key)?.as_array()
 }
 

@@ -34,7 +34,7 @@ use self::shard::Shard;
 use self::slow::SlowLog;
 use self::table::Table;
 use self::tally::Seen;
-use crate::command::{ReplyView, returned, shape_id};
+use crate::command::{returned, shape_id};
 use crate::config;
 use crate::pipeline::{BoxFuture, Next, Observed, Outcome, Request, Stage, Workload};
 
@@ -93,7 +93,7 @@ impl Profile {
         &self.slow
     }
 
-    fn note(&self, request: &Request, outcome: &Outcome) {
+    fn note(&self, request: &mut Request, outcome: &Outcome) {
         let fate = Fate::of(&request.trail);
         let weight = match fate {
             Fate::Hit => match self.weight_of_hit() {
@@ -102,7 +102,7 @@ impl Profile {
             },
             _ => 1,
         };
-        let took = request.received.elapsed();
+        let took = request.took();
         let seen = Seen::new(request, outcome, fate, weight, took);
         let known = request.known.map(|known| known.shape);
         let id = known.unwrap_or_else(|| shape_id(&request.command, &request.msg));
@@ -183,7 +183,7 @@ impl Seen {
             let body = reply.body();
             // What is stored is no error.
             seen.failed = fate != Fate::Hit && !reply.is_mere_success() && {
-                let view = ReplyView::read(body);
+                let view = reply.view();
                 !view.ok || view.write_errors
             };
             let known = request.known.map(|known| known.documents);

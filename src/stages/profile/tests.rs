@@ -26,7 +26,7 @@ fn answer(profile: &Profile, command: &Document, decisions: &[Decision], documen
     let batch = vec![doc! {"a": 1}; documents];
     let reply = doc! {"cursor": {"firstBatch": batch, "id": 0_i64, "ns": "game.users"}, "ok": 1.0};
     let reply = Reply::document(&asked.frame, &reply.to_vec().unwrap());
-    profile.note(&asked, &Ok(reply));
+    profile.note(&mut asked, &Ok(reply));
 }
 
 #[test]
@@ -46,12 +46,12 @@ fn requests_of_one_shape_are_summed_up_with_what_the_cache_did() {
         &[Decision::Bypassed(Bypass::Fenced)],
         1,
     );
-    let failed = request(&find("a", 4));
+    let mut failed = request(&find("a", 4));
     let error = Reply::document(
         &failed.frame,
         &doc! {"ok": 0.0, "code": 50}.to_vec().unwrap(),
     );
-    profile.note(&failed, &Ok(error));
+    profile.note(&mut failed, &Ok(error));
     let shapes = profile.shapes();
     assert_eq!(shapes.len(), 1);
     let shape = &shapes[0];

@@ -32,7 +32,7 @@ use self::budget::Budget;
 use self::spent::Spent;
 pub use self::stats::Stats;
 use self::stats::Why;
-use crate::command::{Kind, Plea, Repeatable, ReplyView, commit_again, labels, plea, repeatable};
+use crate::command::{Kind, Plea, Repeatable, commit_again, labels, plea, repeatable};
 use crate::config;
 use crate::pipeline::{
     Abilities, BoxFuture, Decision, Failure, Fault, Met, Next, Outcome, OwnSessions, Reply,
@@ -211,7 +211,7 @@ impl Tries {
     fn need(&mut self, outcome: &Outcome) -> Need {
         match outcome {
             Ok(reply) if reply.is_mere_success() => Need::Nothing,
-            Ok(reply) => match plea(self.what, &ReplyView::read(reply.body())) {
+            Ok(reply) => match plea(self.what, reply.view()) {
                 Plea::None => Need::Nothing,
                 Plea::Again => Need::Again,
                 Plea::Later => Need::Later {
@@ -270,7 +270,7 @@ impl Tries {
         }
         let says_less = |last: &Outcome| match last {
             Ok(reply) => {
-                let view = ReplyView::read(reply.body());
+                let view = reply.view();
                 !view.ok && view.has_label(labels::NO_WRITES_PERFORMED)
             }
             Err(failure) => !failure.sent,
@@ -294,7 +294,7 @@ fn asked_pause(reply: &Reply) -> Option<Duration> {
 
 fn is_error(outcome: &Outcome) -> bool {
     match outcome {
-        Ok(reply) => !ReplyView::read(reply.body()).ok,
+        Ok(reply) => !reply.view().ok,
         Err(_) => true,
     }
 }

@@ -5,7 +5,7 @@
 //! its place carries one write at a time and belongs to the same principal.
 
 use super::{Retry, Tries, was_never_sent};
-use crate::command::{Repeatable, ReplyView, may_be_numbered, numbered, without_retry_marks};
+use crate::command::{Repeatable, may_be_numbered, numbered, without_retry_marks};
 use crate::pipeline::{Decision, Next, Outcome, Reply, Request};
 use crate::wire::doc;
 
@@ -45,7 +45,7 @@ impl Retry {
             }
             return outcome;
         };
-        let view = ReplyView::read(reply.body());
+        let view = reply.view();
         if tries.retried == 0 && view.code.is_some_and(|code| REFUSALS.contains(&code)) {
             // It was refused for its number, before anything else was looked at.
             return next.run(request).await;
@@ -56,7 +56,9 @@ impl Retry {
         if view.ok || !request.trail.has(Decision::InDoubt) {
             self.sessions.give_back(principal, session);
         }
-        Ok(match without_retry_marks(reply.body()) {
+        let marks = view.may_tell_of_number();
+        let clean = marks.then(|| without_retry_marks(reply.body())).flatten();
+        Ok(match clean {
             Some(body) => Reply::document(&request.frame, &body),
             None => reply,
         })

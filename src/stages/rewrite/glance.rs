@@ -6,20 +6,37 @@
 use super::filter::{is_never, is_operators, is_scalar};
 use super::pipeline::counts;
 use super::rules::order;
-use crate::command::Kind;
-use crate::wire::doc::{self, Element};
+use crate::command::{Command, FieldName, Kind};
+use crate::wire::doc::{self, Element, Field};
 
-/// Whether it's worth a closer look.
-pub(super) fn promises(kind: Kind, body: &[u8]) -> bool {
-    let name = match kind {
-        Kind::Find => "filter",
-        Kind::Count | Kind::Distinct => "query",
-        Kind::Aggregate => "pipeline",
-        _ => return false,
-    };
-    let Some(element) = doc::find(body, name) else {
+/// Whether it's worth a closer look at a command.
+pub(super) fn promises(command: &Command) -> bool {
+    let Some((place, _)) = place(command.kind) else {
         return false;
     };
+    let element = command.field(place);
+    element.is_some_and(|element| promising(command.kind, &element))
+}
+
+/// The same of a command within another.
+pub(super) fn promises_within(kind: Kind, body: &[u8]) -> bool {
+    let Some((_, place)) = place(kind) else {
+        return false;
+    };
+    doc::find(body, place).is_some_and(|element| promising(kind, &element))
+}
+
+/// The field that rules are about.
+fn place(kind: Kind) -> Option<(FieldName, &'static str)> {
+    match kind {
+        Kind::Find => Some((FieldName::Filter, "filter")),
+        Kind::Count | Kind::Distinct => Some((FieldName::Query, "query")),
+        Kind::Aggregate => Some((FieldName::Pipeline, "pipeline")),
+        _ => None,
+    }
+}
+
+fn promising(kind: Kind, element: &Element<'_>) -> bool {
     match kind {
         Kind::Aggregate => element.as_array().is_some_and(pipeline),
         _ => element.as_document().is_some_and(|f| filter(f, 0)),
@@ -46,22 +63,23 @@ fn pipeline(stages: &[u8]) -> bool {
 
 fn filter(filter: &[u8], depth: u32) -> bool {
     depth < MAX_DEPTH
-        && doc::elements(filter)
+        && doc::fields(filter)
             .map_while(Result::ok)
-            .any(|element| condition(&element, depth))
+            .any(|field| condition(field, depth))
 }
 
-fn condition(element: &Element<'_>, depth: u32) -> bool {
-    match element.key {
-        "$and" => true,
-        "$or" => element.as_array().is_some_and(|b| branches(b, depth)),
-        "$nor" => element.as_array().is_some_and(|members| {
+fn condition(field: Field<'_>, depth: u32) -> bool {
+    let element = field.unnamed();
+    match field.key() {
+        b"$and" => true,
+        b"$or" => element.as_array().is_some_and(|b| branches(b, depth)),
+        b"$nor" => element.as_array().is_some_and(|members| {
             let mut members = doc::elements(members);
             let first = members.next().and_then(Result::ok);
             let none = first.and_then(|f| f.as_document());
             members.next().is_none() && none.is_some_and(|n| doc::elements(n).next().is_none())
         }),
-        key if key.starts_with('$') => is_never(element),
+        [b'$', ..] => field.named().is_ok_and(|element| is_never(&element)),
         _ => element.as_document().is_some_and(operators),
     }
 }

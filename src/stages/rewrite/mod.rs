@@ -29,7 +29,7 @@ pub use self::applied::Applied;
 pub use self::rewriter::{Rewriter, Rewritten};
 pub use self::stats::RewriteStats;
 use self::user::{Fitting, UserRules};
-use crate::command::{ErrorReply, Kind, ReplyView, codes};
+use crate::command::{ErrorReply, Kind, codes};
 use crate::config;
 use crate::pipeline::{BoxFuture, Decision, Next, Outcome, Replaced, Reply, Request, Stage};
 
@@ -69,7 +69,8 @@ impl Rewrite {
     fn rewrite(&self, request: &mut Request) -> Option<(Replaced, Rewritten)> {
         let command = &request.command;
         if request.msg.sequences.is_empty()
-            && let Some(rewritten) = self.rewriter.rewrite(command.kind, command.body())
+            && glance::promises(command)
+            && let Some(rewritten) = self.rewriter.rewrite_closely(command.kind, command.body())
         {
             let came = request.replace_body(&rewritten.body)?;
             self.note(request, &rewritten);
@@ -164,7 +165,7 @@ async fn sent(
     let outcome = next.run(request).await;
     request.restore(came);
     let reply = outcome?;
-    if explain::wants_to_know(&request.command) && ReplyView::read(reply.body()).ok {
+    if explain::wants_to_know(&request.command) && reply.view().ok {
         return Ok(explain::with_rewrite(request, &reply, &rewritten));
     }
     Ok(reply)

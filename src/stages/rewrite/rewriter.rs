@@ -41,7 +41,7 @@ impl Rewriter {
 
     /// The command in another form, if a rule applies. Quick and without allocation in most other cases.
     pub fn rewrite(&self, kind: Kind, body: &[u8]) -> Option<Rewritten> {
-        if !glance::promises(kind, body) {
+        if !glance::promises_within(kind, body) {
             return None;
         }
         self.rewrite_closely(kind, body)

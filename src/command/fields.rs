@@ -1,0 +1,155 @@
+//! Where the top-level fields of a command lie, noted when it is read, so that nobody has to look
+//! for them again.
+
+use std::slice;
+
+use super::field_name::FieldName;
+use crate::wire::doc::{self, Field};
+
+/// The fields of one command document, in their order.
+///
+/// There is room for more than nearly any command has. What comes beyond is walked again when
+/// it's asked for: a peer can't make this grow.
+#[derive(Clone, Debug)]
+pub(super) struct Fields {
+    places: [Place; ROOM],
+    noted: usize,
+    /// Where the last of them ends.
+    end: u32,
+    /// Whether there are fields beyond those that were noted.
+    more: bool,
+}
+
+/// Where a field lies: from the end of the one before.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    end: u32,
+    /// Length of the key.
+    key: u16,
+    name: FieldName,
+}
+
+impl Fields {
+    #[inline]
+    pub fn none() -> Fields {
+        let nowhere = Place {
+            end: 0,
+            key: 0,
+            name: FieldName::Other,
+        };
+        Fields {
+            places: [nowhere; ROOM],
+            noted: 0,
+            end: FIRST,
+            more: false,
+        }
+    }
+
+    /// Notes the next field of the document. (Which is no longer than a message: 48 MB.)
+    #[inline]
+    pub fn note(&mut self, name: FieldName, field: Field<'_>) {
+        let place = self.places.get_mut(self.noted).filter(|_| !self.more);
+        match (place, u16::try_from(field.key().len())) {
+            (Some(place), Ok(key)) => {
+                self.end += field.raw().len() as u32;
+                let end = self.end;
+                *place = Place { end, key, name };
+                self.noted += 1;
+            }
+            _ => self.more = true,
+        }
+    }
+
+    /// The fields of `body`, which is the document that they were noted of.
+    #[inline]
+    pub fn of<'a>(&'a self, body: &'a [u8]) -> FieldsOf<'a> {
+        FieldsOf {
+            body,
+            places: self.places.get(..self.noted).unwrap_or_default().iter(),
+            more: self.more,
+            start: FIRST,
+        }
+    }
+}
+
+/// See [`Fields::of`].
+pub(super) struct FieldsOf<'a> {
+    body: &'a [u8],
+    places: slice::Iter<'a, Place>,
+    more: bool,
+    start: u32,
+}
+
+impl<'a> Iterator for FieldsOf<'a> {
+    type Item = (FieldName, Field<'a>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let Some(place) = self.places.next() else {
+            return self.more.then(|| self.walk()).flatten();
+        };
+        let raw = self.body.get(self.start as usize..place.end as usize)?;
+        self.start = place.end;
+        Some((place.name, Field::checked(raw, place.key.into())))
+    }
+}
+
+impl<'a> FieldsOf<'a> {
+    /// The next field, which wasn't noted.
+    #[cold]
+    fn walk(&mut self) -> Option<(FieldName, Field<'a>)> {
+        let skip = self.start.checked_sub(FIRST)?;
+        let mut rest = doc::fields_after(self.body, skip as usize);
+        let field = rest.next()?.ok()?;
+        self.start += u32::try_from(field.raw().len()).ok()?;
+        Some((FieldName::of(field.key()), field))
+    }
+}
+
+/// Where a document's first field begins: after its length.
+const FIRST: u32 = 4;
+
+const ROOM: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use bson::Document;
+
+    use super::*;
+
+    /// Whether what was noted of a document is what a walk finds.
+    fn is_found_again(document: &Document) -> bool {
+        let body = document.to_vec().unwrap();
+        let mut fields = Fields::none();
+        let walked: Vec<_> = doc::fields(&body).map(Result::unwrap).collect();
+        for field in &walked {
+            fields.note(FieldName::of(field.key()), *field);
+        }
+        let walked = walked
+            .iter()
+            .map(|field| (FieldName::of(field.key()), *field));
+        fields.of(&body).eq(walked)
+    }
+
+    #[test]
+    fn however_many_fields_there_are_they_are_found_again() {
+        let mut document = Document::new();
+        for name in ["find", "filter", "$db", "frobnicate", ""] {
+            document.insert(name, "x");
+        }
+        for n in 0..ROOM + 3 {
+            document.insert(format!("field{n}"), n as i32);
+            assert!(is_found_again(&document), "{document}");
+        }
+    }
+
+    #[test]
+    fn a_field_with_a_very_long_name_is_found_again_and_so_is_what_comes_after() {
+        for length in [65_535, 65_536] {
+            let mut document = bson::doc! {"find": "c"};
+            document.insert("x".repeat(length), 1);
+            document.insert("$db", "d");
+            assert!(is_found_again(&document), "{length}");
+        }
+    }
+}
