@@ -6,12 +6,15 @@
 macro_rules! field_names {
     ($($text:literal => $name:ident),+ $(,)?) => {
         /// A top-level field of a command.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub(crate) enum FieldName {
-            $($name,)+
             /// One that isn't in the table.
+            #[default]
             Other,
+            $($name,)+
         }
+
+        const _: () = assert!([$(FieldName::$name),+].len() < u64::BITS as usize);
 
         impl FieldName {
             /// Looks a name up, case-sensitively, as mongod does.
@@ -81,8 +84,6 @@ field_names! {
 /// A set of names: a bit for each.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Names(u64);
-
-const _: () = assert!((FieldName::Other as u32) < u64::BITS);
 
 impl Names {
     pub const fn of(names: &[FieldName]) -> Names {

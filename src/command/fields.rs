@@ -21,7 +21,7 @@ pub(super) struct Fields {
 }
 
 /// Where a field lies: from the end of the one before.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Place {
     end: u32,
     /// Length of the key.
@@ -30,15 +30,9 @@ struct Place {
 }
 
 impl Fields {
-    #[inline]
     pub fn none() -> Fields {
-        let nowhere = Place {
-            end: 0,
-            key: 0,
-            name: FieldName::Other,
-        };
         Fields {
-            places: [nowhere; ROOM],
+            places: [Place::default(); ROOM],
             noted: 0,
             end: FIRST,
             more: false,

@@ -47,7 +47,6 @@ pub struct Command {
 
 impl Command {
     /// The command in a message: [`Command::opaque`] if it can't be read.
-    #[inline]
     pub fn of(msg: &OpMsg) -> Command {
         let mut command = Command::opaque();
         let read = msg.body.as_ref().and_then(|body| command.read(body));
