@@ -42,6 +42,7 @@ impl Turn {
             if !linger.is_zero() {
                 tokio::time::sleep(linger).await;
             }
+            self.gather().await;
             let members = self.shared.leaving(&self.key);
             if members.is_empty() {
                 self.is_over = true;
@@ -51,6 +52,24 @@ impl Turn {
         }
     }
 }
+
+impl Turn {
+    /// Lets all who have come already into the queue: the thread looks at its sockets as long as each look brings somebody.
+    async fn gather(&self) {
+        let mut waiting = 0;
+        for _ in 0..MOST_LOOKS {
+            let now = self.shared.groups.waiting(&self.key);
+            if now <= waiting {
+                return;
+            }
+            waiting = now;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Looks at the sockets before a batch leaves, at most.
+const MOST_LOOKS: usize = 16;
 
 impl Drop for Turn {
     fn drop(&mut self) {

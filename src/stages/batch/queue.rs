@@ -233,6 +233,11 @@ impl Groups {
         Some(member)
     }
 
+    /// Writes that wait in one group.
+    pub fn waiting(&self, key: &[u8]) -> usize {
+        self.groups.get(key).map_or(0, |group| group.queue.len())
+    }
+
     /// Writes that wait.
     pub fn queued(&self) -> usize {
         self.groups.iter().map(|group| group.queue.len()).sum()
