@@ -53,7 +53,9 @@ async fn a_read_whose_client_has_left_costs_the_server_nothing_more() {
         assert!(left.elapsed() < wait::PATIENCE, "it still runs");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(place.proxy.count("/clients/given_up"), 1);
+    wait::until("it is counted", || {
+        place.proxy.count("/clients/given_up") == 1
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
