@@ -155,6 +155,12 @@ impl Collector for Numbers {
             )?;
             counter(
                 &mut out,
+                "cache_pre_image_hits",
+                "Answers served from memory that a write would have ended without such a look.",
+                stats.brought_by_looks(),
+            )?;
+            counter(
+                &mut out,
                 "cache_shadow_compared",
                 "Answers from memory compared with the server's own.",
                 stats.compares(),

@@ -84,6 +84,7 @@ fn cache(shared: &Shared) -> Value {
         "stores": stats.stores(),
         "joins": stats.joins(),
         "pre_images_read": stats.looks(),
+        "pre_image_hits": stats.brought_by_looks(),
         "flights": cache.flights(),
         "cursors": cache.cursors(),
         "shadow": { "compared": stats.compares(), "mismatches": stats.mismatches() },

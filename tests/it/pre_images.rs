@@ -1,5 +1,6 @@
 //! A write to one member of a guild leaves the other guilds' leaderboards cached, once the proxy has looked at what the
-//! member's guild is (`pipeline/fences/pre_image.rs`), and never a stale one.
+//! member's guild is (`pipeline/fences/pre_image.rs`), and never a stale one. Such looks are never many more than the hits that
+//! they bring.
 
 use bson::{Bson, Document, doc};
 use mongodb::{Client, Collection};
@@ -7,6 +8,8 @@ use mongodb::{Client, Collection};
 use crate::parts::proxy::Proxy;
 use crate::parts::shared;
 use crate::parts::wait::{until, until_async};
+
+mod price;
 
 const GUILDS: i32 = 10;
 const PLAYERS: i32 = 300;
@@ -19,6 +22,10 @@ struct Game {
 
 impl Game {
     async fn start(name: &str, settings: &[(&str, &str)]) -> Game {
+        Game::start_with(PLAYERS, name, settings).await
+    }
+
+    async fn start_with(many: i32, name: &str, settings: &[(&str, &str)]) -> Game {
         let rs = shared::rs().await;
         let proxy = Proxy::start(&rs.seed_uri(), settings);
         let database = shared::database(name);
@@ -28,7 +35,7 @@ impl Game {
         };
         let through = players(&proxy.uri()).await;
         let around = players(&rs.uri()).await;
-        let all = (0..PLAYERS).map(|id| doc! {"_id": id, "guild": id % GUILDS, "score": id});
+        let all = (0..many).map(|id| doc! {"_id": id, "guild": id % GUILDS, "score": id});
         through.insert_many(all).await.unwrap();
         Game {
             proxy,

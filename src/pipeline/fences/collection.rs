@@ -14,8 +14,9 @@ use parking_lot::Mutex;
 
 use super::Fences;
 use super::group::{Affected, Group};
-use super::pre_image::{PreImages, Wanted, Write};
+use super::pre_image::{PreImages, Write};
 use super::tie::Tied;
+use super::wanted::Wanted;
 use crate::command::{Effect, Inserts, Reach, ReadPlan, ReadShape, Statement};
 
 /// A collection that is read and written.
@@ -62,6 +63,8 @@ pub(super) struct Held {
     began: u64,
     groups: Vec<Arc<Group>>,
     answers: Vec<Weak<dyn Tied>>,
+    /// Groups that it would hold if nothing were known of its documents.
+    spared: Vec<Arc<Group>>,
 }
 
 /// What a write has ended, for the cache to drop.
@@ -85,11 +88,13 @@ impl Collection {
             ..Held::default()
         };
         let groups: Vec<Arc<Group>> = state.groups.values().cloned().collect();
-        let mut spared = false;
         for group in groups {
             let affected = affected(&group, &write, fences);
-            if !matches!(affected, Affected::Everything) && write.knows_anything() {
-                spared |= Write::new(statements).reaches_all(group.shape(), fences);
+            if !matches!(affected, Affected::Everything)
+                && write.knows_anything()
+                && Write::new(statements).reaches_all(group.shape(), fences)
+            {
+                held.spared.push(Arc::clone(&group));
             }
             match affected {
                 Affected::Nothing => {}
@@ -108,8 +113,8 @@ impl Collection {
                 }
             }
         }
-        if spared {
-            state.pre_images.paid(&write);
+        if !held.spared.is_empty() {
+            state.pre_images.note_use(&write);
         }
         let began = state.now;
         state.writing.insert(began, write);
@@ -136,6 +141,7 @@ impl Collection {
             }
             _ => (write, false),
         };
+        held.spared.iter().for_each(|group| group.note_spared());
         let mut ended = Ended::default();
         for group in held.groups {
             let affected = match judged {
@@ -179,6 +185,7 @@ impl Collection {
     pub fn open(&self) -> u64 {
         let mut state = self.state.lock();
         state.windows += 1;
+        state.pre_images.wants().note_read();
         state.now
     }
 
@@ -235,10 +242,11 @@ impl Collection {
             }
         }
         let shape = plan.shape();
+        let brought = Arc::clone(state.pre_images.wants().brought());
         let group = state
             .groups
             .entry(shape.clone())
-            .or_insert_with(|| Arc::new(Group::new(shape.clone())));
+            .or_insert_with(|| Arc::new(Group::new(shape.clone(), brought)));
         // Writes in flight that suspended the whole group will end it, outlived or not.
         if !group.holds() {
             state.want_since(opened, plan.shape(), fences);
@@ -255,7 +263,7 @@ impl Collection {
 
     /// Documents of which it would be worth knowing more.
     pub fn take_wanted(&self, fences: &Fences) -> Vec<Wanted> {
-        let wanted = self.state.lock().pre_images.take_wanted();
+        let wanted = self.state.lock().pre_images.wants().take();
         fences.wanted.fetch_sub(wanted.len(), SeqCst);
         wanted
     }

@@ -8,12 +8,16 @@
 
 use std::fmt;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicU32,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Weak};
 
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 
+use super::credit::Brought;
 use super::postings::{POSTING_BYTES, PostingId, Postings};
 use super::tie::Tied;
 use crate::command::{
@@ -26,6 +30,9 @@ pub(super) struct Group {
     shape: ReadShape,
     /// Writes in flight that may affect any member; [`DEAD`] once one has.
     state: AtomicU32,
+    /// Writes that would have ended every member if nothing had been known of their documents.
+    spared: AtomicU32,
+    brought: Arc<Brought>,
     members: Mutex<Members>,
 }
 
@@ -57,10 +64,13 @@ struct Sought<'a> {
 }
 
 impl Group {
-    pub fn new(shape: ReadShape) -> Group {
+    /// `brought`: where hits are counted that there are thanks to looks.
+    pub fn new(shape: ReadShape, brought: Arc<Brought>) -> Group {
         Group {
             shape,
             state: AtomicU32::new(0),
+            spared: AtomicU32::new(0),
+            brought,
             members: Mutex::new(Members {
                 slots: Vec::new(),
                 free: Vec::new(),
@@ -94,6 +104,21 @@ impl Group {
     /// Ends every member at once. They leave as the cache drops them.
     pub fn kill(&self) {
         self.state.fetch_or(DEAD, SeqCst);
+    }
+
+    /// A write spares members that it would have ended if nothing were known of its document.
+    pub fn note_spared(&self) {
+        self.spared.fetch_add(1, Relaxed);
+    }
+
+    /// Counts such writes.
+    pub fn spared(&self) -> u32 {
+        self.spared.load(Relaxed)
+    }
+
+    /// A member was served that such a write has spared since it was last.
+    pub fn note_brought(&self) {
+        self.brought.add();
     }
 
     pub fn len(&self) -> usize {

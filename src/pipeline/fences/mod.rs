@@ -16,12 +16,14 @@
 //! begun and in flight before it is sent, and as changed before it stops being in flight.
 
 mod collection;
+mod credit;
 mod group;
 mod postings;
 mod pre_image;
 #[cfg(test)]
 mod tests;
 mod tie;
+mod wanted;
 mod weakened;
 mod window;
 
@@ -36,8 +38,9 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use self::collection::{Collection, Ended, Held, Moment};
-pub use self::pre_image::Wanted;
+use self::credit::Trust;
 pub use self::tie::{Tie, Tied};
+pub use self::wanted::Wanted;
 pub use self::weakened::Weakened;
 use self::weakened::Weakening;
 pub use self::window::{Mark, Window};
@@ -59,6 +62,7 @@ pub struct Fences {
     voided: AtomicBool,
     /// Documents of which it would be worth knowing more, of all collections.
     wanted: AtomicUsize,
+    trust: Trust,
     /// When writes of this proxy were applied, by their own replies.
     own: Box<[AtomicU64]>,
     weakening: Weakening,
@@ -158,6 +162,7 @@ impl Fences {
             ended: Mutex::default(),
             voided: AtomicBool::new(false),
             wanted: AtomicUsize::new(0),
+            trust: Trust::new(),
             own: (0..OWN).map(|_| AtomicU64::new(0)).collect(),
             weakening: Weakening::default(),
         })

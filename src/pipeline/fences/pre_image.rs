@@ -14,17 +14,16 @@
 //! what it was then.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, Weak};
 
 use super::Fences;
-use super::group::{MOST_VALUES, outlives};
+use super::group::outlives;
 use super::tie::Tied;
+use super::wanted::Wants;
 use crate::command::{
     Change, Reach, ReadPlan, ReadShape, Selector, Statement, Strings, ValueKey, reach, survives,
     telling_fields,
 };
-use crate::wire::build::DocBuf;
 use crate::wire::doc::{self, Element};
 
 /// A write's statements, and what is known of the documents that they select.
@@ -51,61 +50,19 @@ struct Known {
     is_neighbour: bool,
 }
 
-/// Fields of a document that are worth knowing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// `{_id: value}`.
-    pub filter: Box<[u8]>,
-    /// Top-level fields, sorted.
-    pub fields: Vec<String>,
-    /// Those of the documents that follow it by `_id` too: so many in all.
-    pub neighbours: Option<usize>,
-}
-
 /// What is known of a collection's documents, and what would be worth knowing.
 pub(super) struct PreImages {
     known: HashMap<ValueKey, Known>,
-    wanted: HashMap<ValueKey, Wanted>,
-    /// Looks at single documents.
-    singles: Credit,
-    /// Looks at documents and their neighbours.
-    pages: Credit,
+    wants: Wants,
     /// Size of `known` at which it is cleared of what is gone.
     sweep_at: usize,
 }
 
-/// How often something may be asked for: as often as it pays, and now and then to see whether it does by now.
-struct Credit {
-    left: u32,
-    denied: u32,
-}
-
-impl Credit {
-    fn take(&mut self) -> bool {
-        if self.left >= ONE_LOOK {
-            self.left -= ONE_LOOK;
-            return true;
-        }
-        self.denied += 1;
-        self.denied.is_multiple_of(TRIAL)
-    }
-
-    fn add(&mut self, more: u32) {
-        self.left = (self.left + more).min(MOST_CREDIT);
-    }
-}
-
 impl Default for PreImages {
     fn default() -> PreImages {
-        let credit = |looks: u32| Credit {
-            left: looks * ONE_LOOK,
-            denied: 0,
-        };
         PreImages {
             known: HashMap::new(),
-            wanted: HashMap::new(),
-            singles: credit(FIRST_SINGLES),
-            pages: credit(FIRST_PAGES),
+            wants: Wants::default(),
             sweep_at: SWEEP,
         }
     }
@@ -170,8 +127,8 @@ impl PreImages {
             return write;
         }
         let known = statements.iter().map(|statement| {
-            let (id, _) = updated_id(statement)?;
-            let known = self.known.get(&id)?;
+            let (key, _) = updated_id(statement)?;
+            let known = self.known.get(&key)?;
             let answer = known.answer.upgrade()?;
             let usable = fences.holds(answer.tie()) && known.stays(&*answer, statements);
             usable.then(|| PreImage {
@@ -229,7 +186,7 @@ impl PreImages {
     /// Reads of a shape suffer from a write of which too little is known. Returns how many documents
     /// more are wanted now.
     pub fn want(&mut self, shape: &ReadShape, write: &Write, fences: &Fences) -> usize {
-        let before = self.wanted.len();
+        let mut more = 0;
         for (statement, known) in write.each(fences) {
             if reach(shape, statement, known) != Reach::Everything {
                 continue;
@@ -237,70 +194,46 @@ impl PreImages {
             let fields = telling_fields(shape, statement);
             let news = |field: &&str| known.is_none_or(|known| doc::find(known, field).is_none());
             if fields.iter().any(news)
-                && let Some((id, filter)) = updated_id(statement)
+                && let Some((key, id)) = updated_id(statement)
+                && !self.tells(&key, &fields, fences)
             {
-                self.want_document(id, filter, &fields, known);
+                let trust = &fences.trust;
+                more += usize::from(self.wants.want(&id, key, &fields, known, trust));
             }
         }
-        self.wanted.len() - before
+        more
     }
 
-    fn want_document(
-        &mut self,
-        id: ValueKey,
-        filter: Vec<u8>,
-        fields: &[&str],
-        known: Option<&[u8]>,
-    ) {
-        let wanted = match self.wanted.len() {
-            ..MOST_WANTED => self.wanted.entry(id),
-            _ => return,
-        };
-        let wanted = match wanted {
-            Entry::Occupied(wanted) => wanted.into_mut(),
-            Entry::Vacant(place) => {
-                let neighbours = self.pages.take().then_some(PAGE);
-                if neighbours.is_none() && !self.singles.take() {
-                    return;
-                }
-                // What is known already is asked for again, so that one answer tells everything.
-                let known = known.into_iter().flat_map(doc::elements).flatten();
-                let known = known.map(|field| field.key.to_owned());
-                let mut fields: Vec<String> = known.filter(|field| field != "_id").collect();
-                fields.sort();
-                place.insert(Wanted {
-                    filter: filter.into(),
-                    fields,
-                    neighbours,
-                })
-            }
-        };
-        for field in fields {
-            if let Err(at) = wanted
-                .fields
-                .binary_search_by(|known| known.as_str().cmp(field))
-            {
-                wanted.fields.insert(at, (*field).to_owned());
-            }
+    /// Whether these fields of a document are known by now.
+    fn tells(&self, key: &ValueKey, fields: &[&str], fences: &Fences) -> bool {
+        self.known.get(key).is_some_and(|known| {
+            let answer = known.answer.upgrade();
+            answer.is_some_and(|a| fences.holds(a.tie()) && known.tells(&*a, fields))
+        })
+    }
+
+    /// What is known of a write's documents has spared answers.
+    pub fn note_use(&mut self, write: &Write) {
+        let neighbours = write.pre_images.iter().flatten();
+        for _ in neighbours.filter(|known| known.is_neighbour) {
+            self.wants.note_use_of_neighbour();
         }
     }
 
-    /// What was known of a write's documents has spared reads.
-    pub fn paid(&mut self, write: &Write) {
-        for known in write.pre_images.iter().flatten() {
-            self.singles.add(ONE_LOOK);
-            if known.is_neighbour {
-                self.pages.add(1);
-            }
-        }
-    }
-
-    pub fn take_wanted(&mut self) -> Vec<Wanted> {
-        self.wanted.drain().map(|(_, wanted)| wanted).collect()
+    pub fn wants(&mut self) -> &mut Wants {
+        &mut self.wants
     }
 }
 
 impl Known {
+    /// Whether it was asked for these fields, which the document may not have.
+    fn tells(&self, answer: &dyn Tied, fields: &[&str]) -> bool {
+        let asked = doc::find(answer.command(), "projection");
+        let asked = asked.and_then(|projection| projection.as_document());
+        let asked = asked.unwrap_or_default();
+        fields.iter().all(|field| doc::find(asked, field).is_some())
+    }
+
     /// Whether none of the statements touches what is known.
     fn stays(&self, answer: &dyn Tied, statements: &[Statement]) -> bool {
         ReadPlan::of(answer.command()).is_some_and(|plan| {
@@ -312,16 +245,13 @@ impl Known {
     }
 }
 
-/// The `_id` of the one document that an update by paths is confined to, and a filter that selects it.
-fn updated_id(statement: &Statement) -> Option<(ValueKey, Vec<u8>)> {
+/// The `_id` of the one document that an update by paths is confined to.
+fn updated_id(statement: &Statement) -> Option<(ValueKey, Element<'_>)> {
     let (Some(selector), Change::Paths { .. }) = (&statement.selects, &statement.change) else {
         return None;
     };
     let id = selected_id(selector)?;
-    let key = ValueKey::of(&id, selector.strings)?;
-    let mut filter = DocBuf::new();
-    filter.append_value("_id", id.kind, id.value);
-    Some((key, filter.finish()))
+    Some((ValueKey::of(&id, selector.strings)?, id))
 }
 
 /// `{_id: value}` or `{_id: {$eq: value}}`, whatever else the filter demands.
@@ -337,25 +267,6 @@ fn selected_id(selector: &Selector) -> Option<Element<'_>> {
 
 /// Statements of one write, each of which is compared with each.
 const MOST_STATEMENTS: usize = 16;
-
-/// Documents of a collection that are wanted at a time.
-const MOST_WANTED: usize = 64;
-
-/// What one look costs, in uses of neighbours' pre-images.
-const ONE_LOOK: u32 = 4;
-
-/// Looks that may be had before any has paid.
-const FIRST_SINGLES: u32 = 32;
-const FIRST_PAGES: u32 = 8;
-
-/// What may be saved up.
-const MOST_CREDIT: u32 = 256 * ONE_LOOK;
-
-/// Without credit, one in so many is asked for all the same.
-const TRIAL: u32 = 16;
-
-/// Documents in a page: as many as an answer is found by, so that a write looks at the pages of its own documents only.
-const PAGE: usize = MOST_VALUES;
 
 /// Known documents before those that are gone are looked for.
 const SWEEP: usize = 64;

@@ -168,7 +168,20 @@ impl Tied for Answer {
 }
 
 fn stored(f: &Arc<Fences>, filter: bson::Document, document: bson::Document) -> Arc<dyn Tied> {
-    let find = bson::doc! {"find": "users", "filter": filter, "$db": "d"};
+    let (window, answer) = read(f, bson::doc! {"filter": filter}, document);
+    assert!(window.admit(&answer));
+    answer
+}
+
+/// An answer to a `find` with these fields, and the window in which it was read.
+fn read(
+    f: &Arc<Fences>,
+    fields: bson::Document,
+    document: bson::Document,
+) -> (Window, Arc<dyn Tied>) {
+    let mut find = bson::doc! {"find": "users"};
+    find.extend(fields);
+    find.insert("$db", "d");
     let key = find.to_vec().unwrap();
     let reads = Reads::Documents {
         db: "d",
@@ -180,8 +193,37 @@ fn stored(f: &Arc<Fences>, filter: bson::Document, document: bson::Document) -> 
         key,
         documents: vec![document.to_vec().unwrap()],
     });
+    (window, answer)
+}
+
+/// The best user of a guild.
+fn best_of(f: &Arc<Fences>, guild: i32, user: i32) -> Arc<dyn Tied> {
+    let (window, answer) = read_best_of(f, guild, user);
     assert!(window.admit(&answer));
     answer
+}
+
+fn read_best_of(f: &Arc<Fences>, guild: i32, user: i32) -> (Window, Arc<dyn Tied>) {
+    let fields =
+        bson::doc! {"filter": {"guild": guild}, "sort": {"score": -1, "_id": 1}, "limit": 1};
+    let user = bson::doc! {"_id": user, "guild": guild, "score": 5};
+    read(f, fields, user)
+}
+
+/// What guild a user is in becomes known.
+fn know_guild_of(f: &Arc<Fences>, user: i32, guild: i32) -> Arc<dyn Tied> {
+    let fields =
+        bson::doc! {"filter": {"_id": user}, "projection": {"guild": 1}, "sort": {"_id": 1}};
+    let (window, answer) = read(f, fields, bson::doc! {"_id": user, "guild": guild});
+    assert!(window.admit(&answer));
+    window.note_pre_image(&answer);
+    answer
+}
+
+fn point_for(user: i32) -> Footprint {
+    written(bson::doc! {"update": "users", "$db": "d", "updates": [
+        {"q": {"_id": user}, "u": {"$inc": {"score": 1}}},
+    ]})
 }
 
 fn written(command: bson::Document) -> Footprint {
@@ -209,6 +251,48 @@ fn an_upsert_that_inserted_nothing_spares_the_answers_that_an_insert_would_have_
     assert_eq!(holds(), [true, false]);
     f.begin(&pay).settle(Effect::Changed);
     assert_eq!(holds(), [false, false]);
+}
+
+#[test]
+fn a_look_has_brought_the_first_hit_after_writes_that_it_spared_an_answer_from() {
+    let f = fences();
+    let _known = know_guild_of(&f, 7, 2);
+    let spared = best_of(&f, 1, 3);
+    let brought = || spared.tie().note_hit();
+    assert!(!brought(), "nothing was written");
+    f.begin(&point_for(7)).settle(Effect::Unchanged);
+    assert!(!brought(), "nothing was changed");
+    (0..10).for_each(|_| f.begin(&point_for(7)).settle(Effect::Changed));
+    assert!(f.holds(spared.tie()));
+    assert_eq!([brought(), brought()], [true, false]);
+    f.begin(&point_for(7)).settle(Effect::Changed);
+    let new = best_of(&f, 3, 4);
+    assert!(!new.tie().note_hit(), "it was stored after that");
+    assert!(brought());
+    let other_fields = written(bson::doc! {"update": "users", "$db": "d", "updates": [
+        {"q": {"_id": 7}, "u": {"$inc": {"logins": 1}}},
+    ]});
+    f.begin(&other_fields).settle(Effect::Changed);
+    assert!(!brought(), "that would have spared it anyhow");
+}
+
+#[test]
+fn a_document_that_became_known_while_it_was_written_is_not_wanted() {
+    let f = fences();
+    let wanted = || f.take_wanted("d", "users").len();
+    let _board = best_of(&f, 1, 3);
+    let suffers = || {
+        let (window, answer) = read_best_of(&f, 2, 5);
+        assert!(!window.admit(&answer));
+    };
+    let fence = f.begin(&point_for(7));
+    assert_eq!(wanted(), 1);
+    suffers();
+    assert_eq!(wanted(), 1, "the first look has ended, without an answer");
+    let _known = know_guild_of(&f, 7, 2);
+    suffers();
+    assert_eq!(wanted(), 0);
+    fence.settle(Effect::Unchanged);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What ties a stored answer to the writes.
 
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicU32,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, OnceLock};
 
 use super::group::Group;
@@ -25,6 +28,8 @@ pub struct Tie {
     pub(super) stamp: Stamp,
     /// Writes in flight that may affect this answer; [`DEAD`] once one has.
     state: AtomicU32,
+    /// Of the writes that its group was [spared](Group::spared) from, how many had been when it was last served.
+    spared: AtomicU32,
     place: OnceLock<(Arc<Group>, u32)>,
 }
 
@@ -34,6 +39,7 @@ impl Tie {
         Tie {
             stamp,
             state: AtomicU32::new(DEAD),
+            spared: AtomicU32::new(0),
             place: OnceLock::new(),
         }
     }
@@ -45,6 +51,7 @@ impl Tie {
 
     /// The answer is stored at this place of a group.
     pub(super) fn bind(&self, group: Arc<Group>, slot: u32) {
+        self.spared.store(group.spared(), Relaxed);
         if self.place.set((group, slot)).is_ok() {
             self.state.store(0, SeqCst);
         }
@@ -54,6 +61,21 @@ impl Tie {
     /// its group and itself are concerned.
     pub(super) fn holds(&self) -> bool {
         self.state.load(SeqCst) == 0 && self.place.get().is_none_or(|(group, _)| group.holds())
+    }
+
+    /// The answer is served from memory. Whether a look at a document has brought this hit: a write has been, since the answer was
+    /// last served, that would have ended it if nothing had been known of the written document.
+    pub fn note_hit(&self) -> bool {
+        let Some((group, _)) = self.place.get() else {
+            return false;
+        };
+        let spared = group.spared();
+        let brought =
+            self.spared.load(Relaxed) != spared && self.spared.swap(spared, Relaxed) != spared;
+        if brought {
+            group.note_brought();
+        }
+        brought
     }
 
     pub(super) fn suspend(&self) {

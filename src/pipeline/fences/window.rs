@@ -75,6 +75,14 @@ impl Window {
         }
     }
 
+    /// From now on the window is that of another read, whose answer the answer to this one holds: what was written since
+    /// the window opened counts for both alike.
+    pub fn narrow(&mut self, plan: ReadPlan) {
+        if let Some(p) = &mut self.precise {
+            p.plan = plan;
+        }
+    }
+
     /// Joins a reader who has just come: `None` if a write that the read meets in any case was in
     /// flight since the window opened.
     pub fn join(&self) -> Option<Mark> {

@@ -50,6 +50,17 @@ pub(super) enum Purpose {
     Knowing,
 }
 
+impl Fill {
+    /// The fill of another read, whose answer the answer to this one holds. Nobody may have joined.
+    pub fn narrow(&mut self, read: &Request, key: Box<[u8]>) -> Option<()> {
+        let plan = ReadPlan::of(key.get(KEY_COMMAND..)?)?;
+        Arc::get_mut(&mut self.flight)?.window.narrow(plan);
+        self.id = shape_id(&read.command, &read.msg);
+        self.key = key;
+        Some(())
+    }
+}
+
 impl Cache {
     /// Whether the answer may be stored, and from when on.
     pub(super) async fn fill(

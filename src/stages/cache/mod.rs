@@ -226,6 +226,9 @@ impl Cache {
         next: Next<'a>,
     ) -> BoxFuture<'a, Outcome> {
         self.stats.hit();
+        if entry.tie.note_hit() {
+            self.stats.brought();
+        }
         request.trail.note(Decision::Hit);
         if self.shadow.is_due() {
             return Box::pin(async move { self.compare(request, next, &entry, wish).await });

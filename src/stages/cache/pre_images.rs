@@ -9,11 +9,11 @@ use std::sync::Arc;
 use super::entry::batch;
 use super::fill::Purpose;
 use super::{Cache, KEY};
-use crate::command::{Bypass, canonical};
+use crate::command::{Bypass, Command, Wish, canonical};
 use crate::config::ExternalWrites;
 use crate::pipeline::{Next, OwnedNext, Request, Tied, Wanted};
 use crate::wire::build::DocBuf;
-use crate::wire::doc::{self, Element};
+use crate::wire::doc::{self, Element, kind};
 
 impl Cache {
     /// Asks, in the request's name, what is worth knowing of documents in its collection. Returns at once.
@@ -24,14 +24,13 @@ impl Cache {
         let Some(collection) = request.command.collection().filter(|_| allowed) else {
             return;
         };
-        let db = request.command.db();
-        let wanted = self.fences.take_wanted(db, collection);
+        let wanted = self.fences.take_wanted(request.command.db(), collection);
         if wanted.is_empty() {
             return;
         }
         let looks = wanted.into_iter().filter_map(|wanted| {
-            let question = question(db, collection, &wanted.filter, &wanted.fields);
-            Some((request.side(&question)?, wanted))
+            let question = request.side(&question(&request.command, &wanted)?)?;
+            Some((question, wanted))
         });
         let looks: Vec<(Request, Wanted)> = looks.collect();
         if let Some(cache) = self.me.upgrade() {
@@ -40,16 +39,23 @@ impl Cache {
     }
 
     /// Stores the answer to `question`, for the fences to conclude from.
-    async fn look_at(&self, question: &mut Request, next: Next<'_>) -> Result<(), Bypass> {
-        let (key, wish) = KEY.with_borrow_mut(|key| {
-            let wish = canonical(&question.command, question.principal.id, key)?;
-            Ok((Box::<[u8]>::from(key.as_slice()), wish))
-        })?;
-        let fill = self
+    async fn look_at(
+        &self,
+        question: &mut Request,
+        wanted: &Wanted,
+        next: Next<'_>,
+    ) -> Result<(), Bypass> {
+        let (key, wish) = key(question)?;
+        let mut fill = self
             .fill(question, &key, wish, next, Purpose::Knowing)
             .await?;
         self.stats.looked_at();
         let reply = next.run(question).await.map_err(|_| Bypass::NotOk)?;
+        if wanted.neighbours.is_some() {
+            let page = page(question, wanted, reply.body()).ok_or(Bypass::NotOk)?;
+            let (key, _) = self::key(&page)?;
+            fill.narrow(&page, key).ok_or(Bypass::NotOk)?;
+        }
         let entry = self.draft(&fill, reply.body())?;
         self.store(&entry, &fill)?;
         let tied: Arc<dyn Tied> = entry;
@@ -60,59 +66,67 @@ impl Cache {
 
 async fn ask_all(cache: Arc<Cache>, looks: Vec<(Request, Wanted)>, next: OwnedNext) {
     for (mut question, wanted) in looks {
-        if let Some(page) = page(&question, &wanted, next.borrow()).await {
-            question = page;
-        }
         // An answer that can't be stored is as good as none.
-        if let Err(why) = cache.look_at(&mut question, next.borrow()).await {
+        if let Err(why) = cache.look_at(&mut question, &wanted, next.borrow()).await {
             tracing::debug!(why = why.as_str(), "a document could not be looked at");
         }
     }
 }
 
-/// The question for a document and its neighbours, from the one for the document alone. `None`: there aren't as many.
-async fn page(question: &Request, wanted: &Wanted, next: Next<'_>) -> Option<Request> {
-    let (db, collection) = (question.command.db(), question.command.collection()?);
-    let first = doc::find(&wanted.filter, "_id")?;
-    let bounds = |last: Option<&Element<'_>>| {
-        let mut filter = DocBuf::new();
-        filter.append_doc_with("_id", |id| {
-            id.append_value("$gte", first.kind, first.value);
-            if let Some(last) = last {
-                id.append_value("$lte", last.kind, last.value);
-            }
-        });
-        filter.finish()
-    };
-    let mut probe = DocBuf::new();
-    probe.append_str("find", collection);
-    probe.append_doc("filter", &bounds(None));
-    for field in ["projection", "sort"] {
-        probe.append_doc_with(field, |by| {
-            by.append_i32("_id", 1);
-        });
-    }
-    probe.append_i32("skip", i32::try_from(wanted.neighbours?).ok()? - 1);
-    probe.append_i32("limit", 1);
-    probe.append_str("$db", db);
-    let mut probe = question.side(&probe.finish())?;
-    let reply = next.run(&mut probe).await.ok()?;
-    let last = doc::elements(batch(reply.body(), "firstBatch")?)
-        .next()?
-        .ok()?;
-    let last = doc::find(last.as_document()?, "_id")?;
-    question.side(&self::question(
-        db,
-        collection,
-        &bounds(Some(&last)),
-        &wanted.fields,
-    ))
+fn key(question: &Request) -> Result<(Box<[u8]>, Wish), Bypass> {
+    KEY.with_borrow_mut(|key| {
+        let wish = canonical(&question.command, question.principal.id, key)?;
+        Ok((key.as_slice().into(), wish))
+    })
 }
 
-/// The fields as the primary has them now. The sort makes it one that outlives writes to other fields.
-fn question(db: &str, collection: &str, filter: &[u8], fields: &[String]) -> Vec<u8> {
+/// The question for a document, or for as many as are wanted from there on.
+fn question(command: &Command, wanted: &Wanted) -> Option<Vec<u8>> {
+    let Some(neighbours) = wanted.neighbours else {
+        return body(command, &wanted.filter, &wanted.fields, None);
+    };
+    let first = doc::find(&wanted.filter, "_id")?;
+    let limit = i32::try_from(neighbours).ok()?;
+    body(command, &range(&first, None), &wanted.fields, Some(limit))
+}
+
+/// The question for all documents between the first and the last of a page that was asked for. What came is the answer to that as
+/// well: and one that no document beyond it, which may be inserted any time, will end.
+fn page(question: &Request, wanted: &Wanted, reply: &[u8]) -> Option<Request> {
+    let first = doc::find(&wanted.filter, "_id")?;
+    let last = doc::elements(batch(reply, "firstBatch")?)
+        .flatten()
+        .last()?;
+    let last = doc::find(last.as_document()?, "_id")?;
+    // `$gte` and `$lte` select values of their own type only.
+    let numbers = [kind::DOUBLE, kind::INT32, kind::INT64, kind::DECIMAL128];
+    let is_number = |id: &Element<'_>| numbers.contains(&id.kind);
+    let alike = first.kind == last.kind || is_number(&first) && is_number(&last);
+    let filter = range(&first, Some(&last));
+    let body = body(&question.command, &filter, &wanted.fields, None);
+    question.side(&body.filter(|_| alike)?)
+}
+
+fn range(first: &Element<'_>, last: Option<&Element<'_>>) -> Vec<u8> {
+    let mut filter = DocBuf::new();
+    filter.append_doc_with("_id", |id| {
+        id.append_value("$gte", first.kind, first.value);
+        if let Some(last) = last {
+            id.append_value("$lte", last.kind, last.value);
+        }
+    });
+    filter.finish()
+}
+
+/// The fields as the primary has them now. The sort makes it an answer that outlives writes to other fields.
+fn body(
+    command: &Command,
+    filter: &[u8],
+    fields: &[String],
+    limit: Option<i32>,
+) -> Option<Vec<u8>> {
     let mut body = DocBuf::new();
-    body.append_str("find", collection);
+    body.append_str("find", command.collection()?);
     body.append_doc("filter", filter);
     body.append_doc_with("projection", |projection| {
         for field in fields {
@@ -122,10 +136,14 @@ fn question(db: &str, collection: &str, filter: &[u8], fields: &[String]) -> Vec
     body.append_doc_with("sort", |sort| {
         sort.append_i32("_id", 1);
     });
+    if let Some(limit) = limit {
+        body.append_i32("limit", limit);
+        body.append_bool("singleBatch", true);
+    }
     body.append_i32("batchSize", 1_000);
     body.append_doc_with("readConcern", |concern| {
         concern.append_str("level", "local");
     });
-    body.append_str("$db", db);
-    body.finish()
+    body.append_str("$db", command.db());
+    Some(body.finish())
 }

@@ -11,6 +11,7 @@ pub struct CacheStats {
     misses: AtomicU64,
     stored: AtomicU64,
     looked_at: AtomicU64,
+    brought: AtomicU64,
     joined: AtomicU64,
     compared: AtomicU64,
     mismatches: AtomicU64,
@@ -44,6 +45,10 @@ impl CacheStats {
 
     pub(super) fn looked_at(&self) {
         self.looked_at.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn brought(&self) {
+        self.brought.fetch_add(1, Relaxed);
     }
 
     pub(super) fn bypass(&self, why: Bypass) {
@@ -82,9 +87,14 @@ impl CacheStats {
         self.stored.load(Relaxed)
     }
 
-    /// Single documents that were asked for, so that writes to them end fewer entries.
+    /// Reads of documents, alone or by the page, that no client asked for: so that writes to them end fewer entries.
     pub fn looks(&self) -> u64 {
         self.looked_at.load(Relaxed)
+    }
+
+    /// Hits that there wouldn't have been without such looks.
+    pub fn brought_by_looks(&self) -> u64 {
+        self.brought.load(Relaxed)
     }
 
     /// Reads not looked for, or not stored, by reason.
