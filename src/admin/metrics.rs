@@ -262,6 +262,9 @@ fn watch(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fm
         "Times that writes may have been missed, so that the cache was flushed.",
         counts.flushes,
     )?;
+    let help = "Collections that the watch leaves out, since they are only written.";
+    let left_out = shared.horizon.left_out().len() as u64;
+    gauge(out, "watch_left_out", help, left_out)?;
     let now = shared.horizon.state().as_str();
     let help = "What the watch of writes that go around the proxy does: 1 for its state.";
     let gauge_type = prometheus_client::metrics::MetricType::Gauge;

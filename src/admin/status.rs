@@ -127,6 +127,7 @@ fn watch(shared: &Shared) -> Value {
         "events": counts.events,
         "reopenings": counts.reopenings,
         "flushes": counts.flushes,
+        "left_out": shared.horizon.left_out().len(),
     })
 }
 

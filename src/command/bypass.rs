@@ -46,11 +46,13 @@ pub enum Bypass {
     NotWorthIt,
     /// Memory is critical: nothing new is kept or shared.
     Memory,
+    /// The watch leaves the collection out, until it has heard of this read.
+    Unwatched,
 }
 
 impl Bypass {
     /// How many reasons there are.
-    pub const COUNT: usize = Bypass::Memory as usize + 1;
+    pub const COUNT: usize = Bypass::Unwatched as usize + 1;
 
     /// All reasons, in order.
     pub const ALL: [Bypass; Bypass::COUNT] = [
@@ -75,6 +77,7 @@ impl Bypass {
         Bypass::Rule,
         Bypass::NotWorthIt,
         Bypass::Memory,
+        Bypass::Unwatched,
     ];
 
     /// The word used in metrics, status and logs.
@@ -101,6 +104,7 @@ impl Bypass {
             Bypass::Rule => "rule",
             Bypass::NotWorthIt => "not_worth_it",
             Bypass::Memory => "memory",
+            Bypass::Unwatched => "unwatched",
         }
     }
 }

@@ -11,6 +11,7 @@
 //!   and the position has reached T. So all writes acknowledged before p have been handled, and what
 //!   is served is at most `now - p` behind. A stream that is silent because the majority point
 //!   stalls, or because it broke, proves nothing by its silence: T runs ahead of it.
+//! - *Left out.* Of collections of which nothing is kept, the watch needn't be told ([`LeftOut`]).
 //! - No timer turns the horizon stale: it's a comparison with the clock at the moment of serving.
 //!
 //! Absent on purpose: where the events come from (`upstream::watch`), and what they do to the cache.
@@ -24,7 +25,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::Fences;
-use crate::command::Footprint;
+use super::left_out::LeftOut;
+use crate::command::{Footprint, Namespace};
 
 /// Takes writes that have landed, whoever sent them. Called before the position passes them.
 pub trait Landed: Send + Sync {
@@ -32,6 +34,8 @@ pub trait Landed: Send + Sync {
     fn landed(&self, footprint: &Footprint, cluster_time: u64);
     /// Events may have been missed: all that is cached is void.
     fn flush(&self);
+    /// Whether anything of a collection's documents is kept, or about to be. May say yes too often.
+    fn keeps(&self, collection: &Namespace) -> bool;
 }
 
 impl Landed for Arc<Fences> {
@@ -42,6 +46,10 @@ impl Landed for Arc<Fences> {
     fn flush(&self) {
         // Writes of unknown outcome may still land.
         Fences::flush(self, false);
+    }
+
+    fn keeps(&self, collection: &Namespace) -> bool {
+        Fences::keeps(self, collection)
     }
 }
 
@@ -60,6 +68,7 @@ pub struct Horizon {
     events: AtomicU64,
     reopenings: AtomicU64,
     flushes: AtomicU64,
+    left_out: LeftOut,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +127,7 @@ impl Horizon {
             events: AtomicU64::new(0),
             reopenings: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
+            left_out: LeftOut::default(),
         })
     }
 
@@ -187,6 +197,12 @@ impl Horizon {
         }
     }
 
+    /// Collections whose documents' writes it isn't told of: what is said of all writes here isn't said of
+    /// theirs.
+    pub fn left_out(&self) -> &LeftOut {
+        &self.left_out
+    }
+
     /// How long a write may stay unseen while entries are served.
     pub fn max_lag(&self) -> Duration {
         self.max_lag
@@ -197,6 +213,7 @@ impl Horizon {
         self.on.store(false, SeqCst);
         self.polls.lock().clear();
         self.verified.store(0, SeqCst);
+        self.left_out.clear();
     }
 
     /// For the watch: a stream was opened that shows every write later than `position`, and all

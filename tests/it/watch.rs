@@ -1,6 +1,7 @@
 //! Writes that go around the proxy reach whoever listens, whatever happens to the deployment.
 
 mod faults;
+mod left_out;
 mod listener;
 mod served;
 

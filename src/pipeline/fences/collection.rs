@@ -268,6 +268,12 @@ impl Collection {
         wanted
     }
 
+    /// Whether answers are stored, or being read.
+    pub fn keeps(&self) -> bool {
+        let state = self.state.lock();
+        state.windows > 0 || state.groups.values().any(|group| group.len() > 0)
+    }
+
     /// Nothing is under way and nothing is stored (and then nothing more is wanted).
     pub fn is_idle(&self, fences: &Fences) -> bool {
         let mut state = self.state.lock();

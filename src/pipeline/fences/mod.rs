@@ -44,7 +44,7 @@ pub use self::wanted::Wanted;
 pub use self::weakened::Weakened;
 use self::weakened::Weakening;
 pub use self::window::{Mark, Window};
-use crate::command::{Effect, Footprint, ReadPlan};
+use crate::command::{Effect, Footprint, Namespace, ReadPlan};
 use crate::memory::{Kind, Live, Memory};
 
 /// The table of what is being written.
@@ -131,6 +131,11 @@ pub enum Reads<'a> {
         /// Database.
         db: &'a str,
     },
+}
+
+/// Where a collection stands among those that are told apart.
+fn collection_key(db: &str, collection: &str) -> String {
+    [db, "\0", collection].concat()
 }
 
 /// The state of what a read depends on, at the moment it was asked for.
@@ -306,6 +311,13 @@ impl Fences {
         self.collection_of(db, collection).take_wanted(self)
     }
 
+    /// Whether answers that read some of a collection's documents are stored, or being read. (Of answers that
+    /// depend on it as a whole it isn't known.)
+    pub fn keeps(&self, collection: &Namespace) -> bool {
+        let key = collection_key(&collection.db, &collection.collection);
+        self.collections.get(&key).is_some_and(|c| c.keeps())
+    }
+
     /// Whether a write of whole scopes has voided answers since the last call: they are to be
     /// looked for.
     pub fn take_voided(&self) -> bool {
@@ -469,7 +481,7 @@ impl Fences {
     }
 
     fn collection_of(&self, db: &str, collection: &str) -> Arc<Collection> {
-        let key = [db, "\0", collection].concat();
+        let key = collection_key(db, collection);
         Arc::clone(&self.collections.entry(key).or_default())
     }
 

@@ -106,6 +106,9 @@ impl Cache {
             (_, Sources::Own) => Reads::Collection { db, collection },
         };
         let window = self.fences.open_window(reads, plan).ok_or(Bypass::Fenced)?;
+        if !self.horizon.left_out().covers(reads) {
+            return Err(Bypass::Unwatched);
+        }
         let live = self.memory().live(memory::Kind::Flights);
         Ok(Fill {
             key: key.into(),

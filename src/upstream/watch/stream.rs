@@ -20,6 +20,7 @@ use super::Impossible;
 use super::event::{Landing, landing, token_time};
 use super::fault::{Broken, Fate, Feature};
 use super::poll;
+use crate::command::{Footprint, Namespace};
 use crate::pipeline::{Horizon, Landed};
 use crate::wire::doc as raw;
 
@@ -49,9 +50,16 @@ pub(super) async fn read(
                 }
                 opened += 1;
                 resume = true;
-                reader.follow(cursor, start).await
+                match reader.follow(cursor, start).await {
+                    Ended::Broken(broken) => broken,
+                    Ended::Anew => continue,
+                }
             }
-            Err(broken) => broken,
+            Err(broken) => {
+                // Perhaps for what it was to leave out.
+                horizon.left_out().need_all();
+                broken
+            }
         };
         let text = broken.to_string();
         match broken.fate() {
@@ -78,6 +86,13 @@ pub(super) async fn read(
     }
 }
 
+/// Why a stream isn't followed any further.
+enum Ended {
+    Broken(Broken),
+    /// Another one is to begin where it ends: what the watch leaves out has changed.
+    Anew,
+}
+
 struct Reader<'a> {
     client: &'a Client,
     horizon: &'a Horizon,
@@ -98,24 +113,57 @@ impl Reader<'_> {
 
     /// A stream, and the cluster time that it starts at.
     async fn open(&self, resume: bool) -> Result<(RawBatchCursor, u64), Broken> {
+        let (left_out, again) = self.horizon.left_out().next();
         if resume {
             let start = self.horizon.position();
-            return Ok((self.aggregate(start).await?, start));
+            let cursor = self.aggregate(start, &left_out).await?;
+            self.see_again(again);
+            return Ok((cursor, start));
         }
         let sent = Instant::now();
         let last = poll::ask(self.client).await?;
         let start = last.majority + 1;
-        let cursor = self.aggregate(start).await?;
+        let cursor = self.aggregate(start, &left_out).await?;
         // Now that nothing can be missed any more. Reads that begin after this see everything up
         // to the majority point, for there are no holes before it.
         self.landed.flush();
         self.horizon.begun(last.majority);
         self.horizon.polled(sent, last.any);
+        self.see_again(again);
         tracing::info!(target: "petiole::watch", "watching writes that go around the proxy");
         Ok((cursor, start))
     }
 
-    async fn aggregate(&self, start: u64) -> Result<RawBatchCursor, Broken> {
+    /// The stream that was just opened tells of these, which the last one left out.
+    fn see_again(&self, collections: Vec<Namespace>) {
+        if collections.is_empty() {
+            return;
+        }
+        // (In this order: see `LeftOut`.)
+        self.landed
+            .landed(&Footprint::Namespaces(collections.clone()), 0);
+        self.horizon
+            .left_out()
+            .seen_again(&collections, Instant::now());
+    }
+
+    /// The next stream won't tell of these.
+    fn leave_out(&self, collections: Vec<Namespace>) {
+        for ns in &collections {
+            tracing::info!(target: "petiole::watch", collection = %ns,
+                "nothing of it is kept: its writes aren't watched until it is read");
+        }
+        self.horizon
+            .left_out()
+            .leave_out(collections.iter().cloned());
+        self.landed.landed(&Footprint::Namespaces(collections), 0);
+    }
+
+    async fn aggregate(
+        &self,
+        start: u64,
+        left_out: &[Namespace],
+    ) -> Result<RawBatchCursor, Broken> {
         let start = Timestamp {
             time: (start >> 32) as u32,
             increment: start as u32,
@@ -128,6 +176,16 @@ impl Reader<'_> {
             stage.insert("showSystemEvents", true);
         }
         let mut stages = vec![doc! {"$changeStream": stage}];
+        if !left_out.is_empty() {
+            let names = left_out
+                .iter()
+                .map(|ns| doc! {"db": &ns.db, "coll": &ns.collection});
+            let documents = doc! {
+                "operationType": {"$in": ["insert", "update", "replace", "delete"]},
+                "ns": {"$in": names.collect::<Vec<_>>()},
+            };
+            stages.push(doc! {"$match": {"$nor": [documents]}});
+        }
         if self.has(Feature::SplitLargeEvent) {
             stages.push(doc! {"$changeStreamSplitLargeEvent": {}});
         }
@@ -145,25 +203,40 @@ impl Reader<'_> {
             .map_err(Broken::Driver)
     }
 
-    /// Hands on what comes, until it breaks.
-    async fn follow(&mut self, mut cursor: RawBatchCursor, start: u64) -> Broken {
+    /// Hands on what comes, until it breaks or another stream is to begin.
+    async fn follow(&mut self, mut cursor: RawBatchCursor, start: u64) -> Ended {
         let mut looked = Looked {
             until: start,
             at_event: false,
         };
         let mut batches = 0;
         loop {
-            let batch = match timeout(self.beat + PATIENCE, cursor.next()).await {
-                Ok(Some(Ok(batch))) => batch,
-                Ok(Some(Err(error))) => return Broken::Driver(error),
-                Ok(None) => return Broken::Ended("the server closed the stream"),
-                Err(_) => return SILENT,
+            let batch = tokio::select! {
+                batch = timeout(self.beat + PATIENCE, cursor.next()) => batch,
+                () = self.horizon.left_out().needed() => match self.horizon.left_out().next() {
+                    (_, again) if again.is_empty() => continue,
+                    _ => return Ended::Anew,
+                },
             };
-            match self.take(&batch, &mut looked).await {
-                // (With none, the server has waited already.)
-                Ok(0) => {}
-                Ok(_) => sleep(REST).await,
-                Err(broken) => return broken,
+            let batch = match batch {
+                Ok(Some(Ok(batch))) => batch,
+                Ok(Some(Err(error))) => return Ended::Broken(Broken::Driver(error)),
+                Ok(None) => return Ended::Broken(Broken::Ended("the server closed the stream")),
+                Err(_) => return Ended::Broken(SILENT),
+            };
+            let taken = match self.take(&batch, &mut looked).await {
+                Ok(taken) => taken,
+                Err(broken) => return Ended::Broken(broken),
+            };
+            let of_no_use = |ns: &Namespace| !self.landed.keeps(ns);
+            let of_no_use: Vec<_> = taken.unread.into_iter().filter(of_no_use).collect();
+            if !of_no_use.is_empty() {
+                self.leave_out(of_no_use);
+                return Ended::Anew;
+            }
+            // (With none, the server has waited already.)
+            if taken.events > 0 {
+                sleep(REST).await;
             }
             batches += 1;
             if batches == 2 {
@@ -175,34 +248,50 @@ impl Reader<'_> {
         }
     }
 
-    /// The events of a batch are handled. How many they were.
-    async fn take(&self, batch: &RawBatch, looked: &mut Looked) -> Result<u32, Broken> {
+    /// The events of a batch are handled.
+    async fn take(&self, batch: &RawBatch, looked: &mut Looked) -> Result<Taken, Broken> {
         let batch = Batch::read(batch.as_raw_document().as_bytes()).ok_or(NONSENSE)?;
-        let mut handled = 0_u32;
+        let mut taken = Taken::default();
+        let now = Instant::now();
         for event in raw::elements(batch.events) {
             let event = event.ok().and_then(|e| e.as_document()).ok_or(NONSENSE)?;
             let time = raw::find(event, "_id").and_then(token_time);
             let time = time.ok_or(NONSENSE)?;
             match landing(event) {
-                Landing::Footprint(footprint) => self.landed.landed(&footprint, time),
+                Landing::Footprint(footprint) => {
+                    self.landed.landed(&footprint, time);
+                    if let Footprint::Statements(of, _) = footprint
+                        && self.horizon.left_out().count(&of, now)
+                    {
+                        taken.unread.push(of);
+                    }
+                }
                 Landing::Flush => self.landed.flush(),
             }
             self.horizon.count_event();
             // Another event of the same time may follow.
             self.horizon.advance(time.saturating_sub(1));
             (looked.until, looked.at_event) = (time, true);
-            handled += 1;
-            if handled.is_multiple_of(TURN) {
+            taken.events += 1;
+            if taken.events.is_multiple_of(TURN) {
                 tokio::task::yield_now().await;
             }
         }
-        let nothing_left = handled == 0 && looked.at_event && batch.token == looked.until;
+        let nothing_left = taken.events == 0 && looked.at_event && batch.token == looked.until;
         if batch.token > looked.until || nothing_left {
             self.horizon.advance(batch.token);
             (looked.until, looked.at_event) = (batch.token, false);
         }
-        Ok(handled)
+        Ok(taken)
     }
+}
+
+/// What came in a batch.
+#[derive(Default)]
+struct Taken {
+    events: u32,
+    /// Collections that had many events, and nobody has read them since.
+    unread: Vec<Namespace>,
 }
 
 /// How far the server has looked through its oplog for this stream.

@@ -143,4 +143,8 @@ impl Landed for Record {
     fn flush(&self) {
         self.heard.lock().push(Heard::Flush);
     }
+
+    fn keeps(&self, _: &Namespace) -> bool {
+        true
+    }
 }
