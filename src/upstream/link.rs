@@ -15,7 +15,7 @@ use super::sock::Sock;
 use crate::memory::{Held, Kind, Live, Memory, NoRoom, Permit, Pressure};
 use crate::wire::op_code;
 use crate::wire::op_compressed::{self, Compressor, OpCompressed};
-use crate::wire::{CompressedError, Frame, FrameError, reserve_more, take_frame};
+use crate::wire::{CompressedError, Frame, FrameError, ONE_MORE, reserve_more, take_frame};
 
 /// A link that has said hello.
 #[derive(Debug)]
@@ -218,7 +218,7 @@ impl Link {
             Ok(permit) => {
                 self.permit = Some(permit);
                 // What the budget has granted may be had at once, and needn't be copied as it grows.
-                let mut whole = BytesMut::with_capacity(length);
+                let mut whole = BytesMut::with_capacity(length + ONE_MORE);
                 whole.extend_from_slice(&self.buf);
                 self.buf = whole;
                 Ok(())

@@ -103,7 +103,7 @@ pub fn take_frame(buf: &mut BytesMut, max_len: usize) -> Result<Option<Frame>, F
     let length = check_length(claimed, max_len)?;
     let received = buf.len();
     if received < length {
-        buf.reserve((length - received).min(STEP));
+        buf.reserve((length - received).min(STEP) + ONE_MORE);
         return Ok(None);
     }
     let bytes = buf.split_to(length).freeze();
@@ -136,6 +136,10 @@ pub fn reserve_more(buf: &mut BytesMut) {
         .saturating_sub(buf.len());
     buf.reserve(missing.clamp(LEAST_READ, buf.len().max(STEP)));
 }
+
+/// Room beyond what is expected: a read that doesn't fill its buffer tells the runtime that the
+/// socket is empty, and the next look at it costs no system call.
+pub const ONE_MORE: usize = 1;
 
 /// What a peer that has sent nothing is given.
 const LEAST_READ: usize = 4 * 1024;

@@ -44,5 +44,5 @@ pub mod op_reply;
 mod reader;
 
 pub use error::{CompressedError, DocError, FrameError, MsgError, WireError};
-pub use frame::{Frame, reserve_more, take_frame};
+pub use frame::{Frame, ONE_MORE, reserve_more, take_frame};
 pub use header::{HEADER_LEN, Header, patch_ids};
