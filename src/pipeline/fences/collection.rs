@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::Fences;
 use super::group::{Affected, Group};
@@ -272,6 +273,17 @@ impl Collection {
     pub fn keeps(&self) -> bool {
         let state = self.state.lock();
         state.windows > 0 || state.groups.values().any(|group| group.len() > 0)
+    }
+
+    /// Documents of which something is kept.
+    #[cfg(test)]
+    pub fn documents_kept(&self) -> usize {
+        self.state.lock().pre_images.len()
+    }
+
+    /// Forgets what isn't known any more. Called about once a second.
+    pub fn sweep(&self, now: Instant) {
+        self.state.lock().pre_images.sweep(now);
     }
 
     /// Nothing is under way and nothing is stored (and then nothing more is wanted).

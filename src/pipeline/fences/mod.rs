@@ -367,8 +367,10 @@ impl Fences {
         for standing in ended {
             self.end(standing, Effect::Changed);
         }
-        self.collections
-            .retain(|_, collection| Arc::strong_count(collection) > 1 || !collection.is_idle(self));
+        self.collections.retain(|_, collection| {
+            collection.sweep(now);
+            Arc::strong_count(collection) > 1 || !collection.is_idle(self)
+        });
     }
 
     /// Writes that have changed something, so far.

@@ -15,6 +15,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::Fences;
 use super::group::outlives;
@@ -56,6 +59,7 @@ pub(super) struct PreImages {
     wants: Wants,
     /// Size of `known` at which it is cleared of what is gone.
     sweep_at: usize,
+    swept: Option<Instant>,
 }
 
 impl Default for PreImages {
@@ -64,6 +68,7 @@ impl Default for PreImages {
             known: HashMap::new(),
             wants: Wants::default(),
             sweep_at: SWEEP,
+            swept: None,
         }
     }
 }
@@ -153,6 +158,7 @@ impl PreImages {
             ValueKey::of(&id, Strings::Simple)
         };
         let ids: Vec<Option<ValueKey>> = documents.iter().map(id).collect();
+        let mut bytes = 0;
         let mut times = HashMap::new();
         for id in ids.iter().flatten() {
             *times.entry(id).or_insert(0) += 1;
@@ -166,21 +172,43 @@ impl PreImages {
                     document: Arc::from(*document),
                     is_neighbour: documents.len() > 1,
                 };
+                bytes += PER_KNOWN + id.as_bytes().len() + document.len();
                 self.known.insert(id.clone(), known);
             }
         }
+        answer.tie().note_kept(bytes);
         if self.known.len() >= self.sweep_at {
-            self.known
-                .retain(|_, known| known.answer.strong_count() > 0);
-            if self.known.len() > MOST_KNOWN {
-                let mut keep = false;
-                self.known.retain(|_, _| {
-                    keep = !keep;
-                    keep
-                });
-            }
-            self.sweep_at = 2 * self.known.len() + SWEEP;
+            self.forget_ended();
         }
+    }
+
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Now and then: what is known no more needs no room.
+    pub fn sweep(&mut self, now: Instant) {
+        if self.swept.is_none_or(|at| now - at >= SWEEP_EVERY) {
+            self.swept = Some(now);
+            self.forget_ended();
+        }
+    }
+
+    fn forget_ended(&mut self) {
+        self.known
+            .retain(|_, known| known.answer.strong_count() > 0);
+        if self.known.len() > MOST_KNOWN {
+            let mut keep = false;
+            self.known.retain(|_, _| {
+                keep = !keep;
+                keep
+            });
+        }
+        if self.known.len() < self.known.capacity() / 4 {
+            self.known.shrink_to_fit();
+        }
+        self.sweep_at = 2 * self.known.len() + SWEEP;
     }
 
     /// Reads of a shape suffer from a write of which too little is known. Returns how many documents
@@ -271,5 +299,12 @@ const MOST_STATEMENTS: usize = 16;
 /// Known documents before those that are gone are looked for.
 const SWEEP: usize = 64;
 
-/// Documents of a collection that are known at a time: some ten MiB.
+/// The same by the clock.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Documents of a collection that are known at a time: to walk through them takes milliseconds.
 const MOST_KNOWN: usize = 1 << 16;
+
+/// What one costs besides its key and its fields, in bytes: two allocations with their counts, and its share of a table that is
+/// between half and seven eighths full.
+const PER_KNOWN: usize = size_of::<(ValueKey, Known)>() * 3 / 2 + 64;

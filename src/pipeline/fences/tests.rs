@@ -296,6 +296,27 @@ fn a_document_that_became_known_while_it_was_written_is_not_wanted() {
 }
 
 #[test]
+fn what_is_kept_of_known_documents_counts_as_their_answers_and_is_forgotten_after_them() {
+    let f = fences();
+    let fields = bson::doc! {"filter": {"_id": 7}, "projection": {"guild": 1}, "sort": {"_id": 1}};
+    let (window, answer) = read(&f, fields, bson::doc! {"_id": 7, "guild": 2});
+    assert!(window.admit(&answer));
+    let alone = answer.tie().bytes();
+    window.note_pre_image(&answer);
+    assert!((alone + 100..alone + 400).contains(&answer.tie().bytes()));
+    drop(window);
+    let _other = stored(&f, bson::doc! {"_id": 1}, bson::doc! {"_id": 1});
+    let kept = || f.collection_of("d", "users").documents_kept();
+    f.sweep(Instant::now());
+    assert_eq!(kept(), 1);
+    drop(answer);
+    f.sweep(Instant::now());
+    assert_eq!(kept(), 1, "that isn't looked for all the time");
+    f.sweep(Instant::now() + Duration::from_secs(61));
+    assert_eq!(kept(), 0);
+}
+
+#[test]
 fn an_answer_that_is_dropped_leaves_the_index() {
     let f = fences();
     let answer = stored(&f, bson::doc! {"_id": 1}, bson::doc! {"_id": 1});

@@ -31,6 +31,8 @@ pub struct Tie {
     /// Of the writes that its group was [spared](Group::spared) from, how many had been when it was last served.
     spared: AtomicU32,
     place: OnceLock<(Arc<Group>, u32)>,
+    /// What is kept of the documents that the answer tells of, in bytes.
+    kept: AtomicU32,
 }
 
 impl Tie {
@@ -41,6 +43,7 @@ impl Tie {
             state: AtomicU32::new(DEAD),
             spared: AtomicU32::new(0),
             place: OnceLock::new(),
+            kept: AtomicU32::new(0),
         }
     }
 
@@ -78,6 +81,12 @@ impl Tie {
         brought
     }
 
+    /// So many bytes are kept of the documents that the answer tells of.
+    pub(super) fn note_kept(&self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.kept.store(bytes, Relaxed);
+    }
+
     pub(super) fn suspend(&self) {
         self.state.fetch_add(1, SeqCst);
     }
@@ -110,9 +119,9 @@ impl Tie {
 
     /// What the fences keep for this answer, in bytes.
     pub fn bytes(&self) -> usize {
-        self.place
-            .get()
-            .map_or(0, |(group, slot)| group.bytes_of(*slot))
+        let place = self.place.get();
+        let posted = place.map_or(0, |(group, slot)| group.bytes_of(*slot));
+        posted + self.kept.load(Relaxed) as usize
     }
 }
 

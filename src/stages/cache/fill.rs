@@ -31,6 +31,7 @@ pub(super) struct Fill {
     pub principal: u64,
     pub flight: Arc<Flight>,
     pub shape: Arc<Shape>,
+    pub purpose: Purpose,
     pub terms: Terms,
     /// The server may delete documents by itself, unseen.
     pub expires: bool,
@@ -116,6 +117,7 @@ impl Cache {
             principal: request.principal.id,
             flight: Arc::new(Flight::new(window, wish.after.unwrap_or(0), live)),
             shape,
+            purpose,
             terms,
             // Of what a view or a `$lookup` reads, it isn't known.
             expires: !watched && (known.expires || matches!(reads, Reads::View { .. })),
@@ -188,6 +190,10 @@ impl Cache {
         let tied: Arc<dyn Tied> = entry.clone();
         if !fill.flight.window.admit(&tied) {
             return Err(Bypass::Raced);
+        }
+        if fill.purpose == Purpose::Knowing {
+            // Before it is weighed: it costs what is kept for it.
+            fill.flight.window.note_pre_image(&tied);
         }
         self.store.insert(entry);
         if !self.fences.holds(&entry.tie) {

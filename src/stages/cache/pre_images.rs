@@ -11,7 +11,7 @@ use super::fill::Purpose;
 use super::{Cache, KEY};
 use crate::command::{Bypass, Command, Wish, canonical};
 use crate::config::ExternalWrites;
-use crate::pipeline::{Next, OwnedNext, Request, Tied, Wanted};
+use crate::pipeline::{Next, OwnedNext, Request, Wanted};
 use crate::wire::build::DocBuf;
 use crate::wire::doc::{self, Element, kind};
 
@@ -57,10 +57,7 @@ impl Cache {
             fill.narrow(&page, key).ok_or(Bypass::NotOk)?;
         }
         let entry = self.draft(&fill, reply.body())?;
-        self.store(&entry, &fill)?;
-        let tied: Arc<dyn Tied> = entry;
-        fill.flight.window.note_pre_image(&tied);
-        Ok(())
+        self.store(&entry, &fill)
     }
 }
 
