@@ -13,11 +13,11 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::Fences;
 use super::group::{Affected, Group};
 use super::pre_image::{PreImages, Write};
 use super::tie::Tied;
 use super::wanted::Wanted;
+use super::{Fences, Origin};
 use crate::command::{Effect, Inserts, Reach, ReadPlan, ReadShape, Statement};
 
 /// A collection that is read and written.
@@ -48,15 +48,6 @@ struct Written {
     write: Write,
 }
 
-/// When a write is carried out.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Moment {
-    /// From now on.
-    Ahead,
-    /// It has been.
-    Past,
-}
-
 /// What a write under way holds suspended.
 #[derive(Default)]
 pub(super) struct Held {
@@ -76,13 +67,13 @@ pub(super) struct Ended {
 }
 
 impl Collection {
-    /// A write is about to be sent.
-    pub fn begin(&self, statements: &Arc<[Statement]>, moment: Moment, fences: &Fences) -> Held {
+    /// A write is about to be sent, or, as an event tells, has been carried out.
+    pub fn begin(&self, statements: &Arc<[Statement]>, origin: Origin, fences: &Fences) -> Held {
         let mut state = self.state.lock();
         state.now += 1;
-        let write = match moment {
-            Moment::Ahead => state.pre_images.of(statements, fences),
-            Moment::Past => Write::new(statements),
+        let write = match origin {
+            Origin::Command | Origin::Transaction => state.pre_images.of(statements, fences),
+            Origin::Event => Write::new(statements),
         };
         let mut held = Held {
             began: state.now,
@@ -100,7 +91,7 @@ impl Collection {
             match affected {
                 Affected::Nothing => {}
                 Affected::Everything => {
-                    if moment == Moment::Ahead && group.len() > 0 {
+                    if origin != Origin::Event && group.len() > 0 {
                         state.want(group.shape(), &write, fences);
                     }
                     group.suspend();

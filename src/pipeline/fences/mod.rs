@@ -37,7 +37,7 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use self::collection::{Collection, Ended, Held, Moment};
+use self::collection::{Collection, Ended, Held};
 use self::credit::Trust;
 pub use self::tie::{Tie, Tied};
 pub use self::wanted::Wanted;
@@ -549,11 +549,7 @@ impl Fence {
         }
         if let Footprint::Statements(ns, statements) = footprint {
             let collection = self.fences.collection_of(&ns.db, &ns.collection);
-            let moment = match self.standing.origin {
-                Origin::Command | Origin::Transaction => Moment::Ahead,
-                Origin::Event => Moment::Past,
-            };
-            let held = collection.begin(statements, moment, &self.fences);
+            let held = collection.begin(statements, self.standing.origin, &self.fences);
             self.standing.precise.push((collection, held));
         }
     }
