@@ -13,11 +13,12 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::Fences;
+use super::fence::Origin;
 use super::group::{Affected, Group};
 use super::pre_image::{PreImages, Write};
 use super::tie::Tied;
 use super::wanted::Wanted;
-use super::{Fences, Origin};
 use crate::command::{Effect, Inserts, Reach, ReadPlan, ReadShape, Statement};
 
 /// A collection that is read and written.

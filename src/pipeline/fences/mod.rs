@@ -7,19 +7,24 @@
 //!
 //! There are two grains. Writes that can be read statement by statement meet only the answers
 //! that they may affect, one by one ([`collection`]). All others, and reads that can't be reasoned
-//! about, meet in scopes: a collection, what names in a database mean, anything in a database,
-//! everything. Scopes live in a table of fixed size, picked by hash: two names that share a
-//! scope invalidate each other's answers, which costs hits and never correctness, and no number
-//! of names can make it grow.
+//! about, meet in [`scopes`].
 //!
-//! Order matters, and all of it is sequentially consistent: a write counts itself as
-//! begun and in flight before it is sent, and as changed before it stops being in flight.
+//! - `fence`: a write under way
+//! - `scopes`: a collection, a database, everything
+//! - `collection`: the statements that are being written, and the answers that are stored
+//! - `group`, `postings`: the answers of one shape, found by value
+//! - `tie`, `window`: what binds an answer to the writes, once it's stored and until then
+//! - `pre_image`, `wanted`, `credit`: what is known of documents that are being updated, what would be worth knowing, what may
+//!   be spent on it
+//! - `weakened`: rules that a test can switch off
 
 mod collection;
 mod credit;
+mod fence;
 mod group;
 mod postings;
 mod pre_image;
+mod scopes;
 #[cfg(test)]
 mod tests;
 mod tie;
@@ -27,7 +32,6 @@ mod wanted;
 mod weakened;
 mod window;
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -37,26 +41,27 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use self::collection::{Collection, Ended, Held};
+use self::collection::{Collection, Ended};
 use self::credit::Trust;
+pub use self::fence::Fence;
+use self::fence::{Origin, Quarantined, Standing};
+use self::scopes::{EVERYTHING, Scopes};
+pub use self::scopes::{Reads, Stamp};
 pub use self::tie::{Tie, Tied};
 pub use self::wanted::Wanted;
 pub use self::weakened::Weakened;
 use self::weakened::Weakening;
 pub use self::window::{Mark, Window};
 use crate::command::{Effect, Footprint, Namespace, ReadPlan};
-use crate::memory::{Kind, Live, Memory};
+use crate::memory::Memory;
 
 /// The table of what is being written.
 pub struct Fences {
-    scopes: Box<[Scope]>,
-    hasher: RandomState,
+    scopes: Scopes,
     collections: DashMap<String, Arc<Collection>, RandomState>,
     quarantine: Duration,
     quarantined: Mutex<Vec<Quarantined>>,
     settled: AtomicU64,
-    /// Fences of open transactions by scope.
-    held: Box<[AtomicU64]>,
     /// Answers that writes have ended, for the cache to drop.
     ended: Mutex<Ended>,
     voided: AtomicBool,
@@ -67,83 +72,6 @@ pub struct Fences {
     own: Box<[AtomicU64]>,
     weakening: Weakening,
     memory: Arc<Memory>,
-}
-
-#[derive(Default)]
-struct Scope {
-    in_flight: AtomicU64,
-    begun: AtomicU64,
-    changed: AtomicU64,
-}
-
-/// A write of unknown outcome, fenced until then.
-struct Quarantined {
-    until: Instant,
-    standing: Standing,
-}
-
-/// What a fence stands on.
-#[derive(Default)]
-struct Standing {
-    scopes: Vec<u32>,
-    precise: Vec<(Arc<Collection>, Held)>,
-    origin: Origin,
-    _live: Option<Live>,
-}
-
-/// Whose write a fence stands for.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Origin {
-    /// A command that is about to be sent.
-    #[default]
-    Command,
-    /// The same, in a transaction: its documents stay locked until that ends.
-    Transaction,
-    /// An event: it has been carried out.
-    Event,
-}
-
-/// What a cached read depends on.
-#[derive(Clone, Copy, Debug)]
-pub enum Reads<'a> {
-    /// Documents of one collection.
-    Collection {
-        /// Database.
-        db: &'a str,
-        /// Collection.
-        collection: &'a str,
-    },
-    /// Documents of one collection that is no view, not capped and without a collation, by a
-    /// command that can be reasoned about.
-    Documents {
-        /// Database.
-        db: &'a str,
-        /// Collection.
-        collection: &'a str,
-    },
-    /// A view: whatever its database holds.
-    View {
-        /// Database.
-        db: &'a str,
-    },
-    /// What the names in a database mean.
-    Definitions {
-        /// Database.
-        db: &'a str,
-    },
-}
-
-/// Where a collection stands among those that are told apart.
-fn collection_key(db: &str, collection: &str) -> String {
-    [db, "\0", collection].concat()
-}
-
-/// The state of what a read depends on, at the moment it was asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Stamp {
-    scopes: [u32; 4],
-    begun: [u64; 4],
-    changed: [u64; 4],
 }
 
 impl Fences {
@@ -157,13 +85,11 @@ impl Fences {
     pub fn counted(quarantine: Duration, memory: Arc<Memory>) -> Arc<Fences> {
         Arc::new(Fences {
             memory,
-            scopes: (0..SCOPES).map(|_| Scope::default()).collect(),
-            hasher: RandomState::default(),
+            scopes: Scopes::new(),
             collections: DashMap::default(),
             quarantine,
             quarantined: Mutex::new(Vec::new()),
             settled: AtomicU64::new(0),
-            held: (0..SCOPES).map(|_| AtomicU64::new(0)).collect(),
             ended: Mutex::default(),
             voided: AtomicBool::new(false),
             wanted: AtomicUsize::new(0),
@@ -184,15 +110,7 @@ impl Fences {
     }
 
     fn stand(self: &Arc<Self>, footprint: &Footprint, origin: Origin) -> Fence {
-        let mut fence = Fence {
-            fences: Arc::clone(self),
-            standing: Standing {
-                origin,
-                _live: Some(self.memory.live(Kind::Fences)),
-                ..Standing::default()
-            },
-            late: Vec::new(),
-        };
+        let mut fence = Fence::new(self, origin);
         fence.widen(footprint);
         fence
     }
@@ -205,26 +123,7 @@ impl Fences {
     /// Whether an open transaction has written in the collection, or may have: a write there may
     /// have to wait for it.
     pub fn is_held(&self, db: &str, collection: &str) -> bool {
-        let scopes = [
-            EVERYTHING,
-            self.collection(db, collection),
-            self.definitions(db),
-        ];
-        let held = |s: u32| {
-            self.held
-                .get(s as usize)
-                .is_some_and(|n| n.load(SeqCst) != 0)
-        };
-        scopes.into_iter().any(held)
-    }
-
-    fn note_held(&self, scopes: &[u32], held: bool) {
-        for held_by in scopes.iter().filter_map(|&s| self.held.get(s as usize)) {
-            match held {
-                true => held_by.fetch_add(1, SeqCst),
-                false => held_by.fetch_sub(1, SeqCst),
-            };
-        }
+        self.scopes.is_held(db, collection)
     }
 
     /// A read is about to be sent: its answer may be stored, or shared, if nothing it meets is
@@ -247,40 +146,18 @@ impl Fences {
 
     /// What a read depends on, if nothing of it is being written now.
     pub fn open(&self, reads: Reads<'_>) -> Option<Stamp> {
-        let scopes = self.reads(reads);
-        // `begun` first: a write that begins after this line will be seen by `unmet`.
-        let begun = scopes.map(|s| self.scope(s).begun.load(SeqCst));
-        if scopes
-            .iter()
-            .any(|&s| self.scope(s).in_flight.load(SeqCst) != 0)
-        {
-            return None;
-        }
-        let changed = scopes.map(|s| self.scope(s).changed.load(SeqCst));
-        Some(Stamp {
-            scopes,
-            begun,
-            changed,
-        })
+        self.scopes.open(reads)
     }
 
     /// Whether no write that meets the read has begun since the stamp was taken:
     /// the condition for storing an answer.
     pub fn unmet(&self, stamp: &Stamp) -> bool {
-        stamp
-            .scopes
-            .iter()
-            .zip(stamp.begun)
-            .all(|(&s, begun)| self.scope(s).begun.load(SeqCst) == begun)
+        self.scopes.unmet(stamp)
     }
 
-    /// Whether a stored answer may be served now.
+    /// Whether a stored answer may be served now, as far as scopes are concerned.
     pub fn valid(&self, stamp: &Stamp) -> bool {
-        // `in_flight` first: a write lowers it only after it has raised `changed`.
-        stamp.scopes.iter().zip(stamp.changed).all(|(&s, changed)| {
-            let scope = self.scope(s);
-            scope.in_flight.load(SeqCst) == 0 && scope.changed.load(SeqCst) == changed
-        })
+        self.scopes.valid(stamp)
     }
 
     /// Whether a stored answer may be served now.
@@ -290,7 +167,7 @@ impl Fences {
 
     /// Counts what has voided everything: flushes, changes of users and roles, other servers.
     pub fn generation(&self) -> u64 {
-        self.scope(EVERYTHING).changed.load(SeqCst)
+        self.scopes.generation()
     }
 
     /// Answers that writes have ended since the last call, for the cache to drop.
@@ -344,7 +221,7 @@ impl Fences {
     /// generation can land any more, so quarantines end too.
     pub fn flush(&self, settles: bool) {
         let all = [EVERYTHING];
-        self.raise(&all);
+        self.scopes.raise(&all);
         self.lower(&all, true);
         if settles {
             let ended = std::mem::take(&mut *self.quarantined.lock());
@@ -388,23 +265,6 @@ impl Fences {
         self.quarantine
     }
 
-    fn scope(&self, index: u32) -> &Scope {
-        &self.scopes[index as usize % SCOPES]
-    }
-
-    fn raise(&self, scopes: &[u32]) {
-        for &s in scopes {
-            self.scope(s).begun.fetch_add(1, SeqCst);
-            self.scope(s).in_flight.fetch_add(1, SeqCst);
-        }
-    }
-
-    fn release(&self, standing: &Standing) {
-        if standing.origin == Origin::Transaction {
-            self.note_held(&standing.scopes, false);
-        }
-    }
-
     fn end(&self, standing: Standing, effect: Effect) {
         if standing.scopes.is_empty() {
             return;
@@ -423,155 +283,21 @@ impl Fences {
     fn lower(&self, scopes: &[u32], changed: bool) {
         if changed {
             self.voided.store(true, SeqCst);
-            for &s in scopes {
-                self.scope(s).changed.fetch_add(1, SeqCst);
-            }
             self.settled.fetch_add(1, SeqCst);
         }
-        for &s in scopes {
-            self.scope(s).in_flight.fetch_sub(1, SeqCst);
-        }
-    }
-
-    fn reads(&self, reads: Reads<'_>) -> [u32; 4] {
-        match reads {
-            Reads::Collection { db, collection } => [
-                self.collection(db, collection),
-                self.definitions(db),
-                EVERYTHING,
-                EVERYTHING,
-            ],
-            Reads::Documents { db, collection } => [
-                self.unconfined(db, collection),
-                self.definitions(db),
-                EVERYTHING,
-                EVERYTHING,
-            ],
-            Reads::View { db } => [self.anything_in(db), EVERYTHING, EVERYTHING, EVERYTHING],
-            Reads::Definitions { db } => [self.definitions(db), EVERYTHING, EVERYTHING, EVERYTHING],
-        }
-    }
-
-    fn scopes_of(&self, footprint: &Footprint) -> Vec<u32> {
-        match footprint {
-            Footprint::Nothing => Vec::new(),
-            Footprint::Namespaces(list) => list
-                .iter()
-                .flat_map(|ns| {
-                    [
-                        self.unconfined(&ns.db, &ns.collection),
-                        self.collection(&ns.db, &ns.collection),
-                        self.anything_in(&ns.db),
-                    ]
-                })
-                .collect(),
-            Footprint::Databases(list) => list
-                .iter()
-                .flat_map(|db| [self.definitions(db), self.anything_in(db)])
-                .collect(),
-            Footprint::Statements(ns, _) => vec![
-                self.collection(&ns.db, &ns.collection),
-                self.anything_in(&ns.db),
-            ],
-            Footprint::Everything => vec![EVERYTHING],
-        }
-    }
-
-    /// Raised by writes that can't be read statement by statement.
-    fn unconfined(&self, db: &str, collection: &str) -> u32 {
-        self.index(("unconfined", db, collection))
+        self.scopes.lower(scopes, changed);
     }
 
     fn collection_of(&self, db: &str, collection: &str) -> Arc<Collection> {
         let key = collection_key(db, collection);
         Arc::clone(&self.collections.entry(key).or_default())
     }
-
-    /// Raised by every write to the collection.
-    fn collection(&self, db: &str, collection: &str) -> u32 {
-        self.index(("collection", db, collection))
-    }
-
-    fn definitions(&self, db: &str) -> u32 {
-        self.index(("definitions", db))
-    }
-
-    fn anything_in(&self, db: &str) -> u32 {
-        self.index(("anything", db))
-    }
-
-    fn index(&self, of: impl std::hash::Hash) -> u32 {
-        1 + (self.hasher.hash_one(of) % (SCOPES as u64 - 1)) as u32
-    }
 }
 
-/// A write under way. Dropped without [`Fence::settle`], its outcome is unknown and
-/// the fence goes on standing in quarantine, whatever became of the client's task.
-#[must_use = "a fence that is dropped counts as a write of unknown outcome"]
-pub struct Fence {
-    fences: Arc<Fences>,
-    standing: Standing,
-    /// What a weakened rule lets stand only once the reply has come.
-    late: Vec<Footprint>,
+/// Where a collection stands among those that are told apart.
+fn collection_key(db: &str, collection: &str) -> String {
+    [db, "\0", collection].concat()
 }
-
-impl Fence {
-    /// Ends the fence by what the write's reply proved.
-    pub fn settle(mut self, effect: Effect) {
-        if effect != Effect::Unknown {
-            for footprint in std::mem::take(&mut self.late) {
-                self.stand(&footprint);
-            }
-            let standing = std::mem::take(&mut self.standing);
-            self.fences.release(&standing);
-            self.fences.end(standing, effect);
-        }
-    }
-
-    /// Widens the fence: a transaction writes somewhere else too.
-    pub fn widen(&mut self, footprint: &Footprint) {
-        if self.fences.weakening.is(Weakened::Suspension) {
-            self.late.push(footprint.clone());
-        } else {
-            self.stand(footprint);
-        }
-    }
-
-    fn stand(&mut self, footprint: &Footprint) {
-        for scope in self.fences.scopes_of(footprint) {
-            if !self.standing.scopes.contains(&scope) {
-                self.fences.raise(&[scope]);
-                if self.standing.origin == Origin::Transaction {
-                    self.fences.note_held(&[scope], true);
-                }
-                self.standing.scopes.push(scope);
-            }
-        }
-        if let Footprint::Statements(ns, statements) = footprint {
-            let collection = self.fences.collection_of(&ns.db, &ns.collection);
-            let held = collection.begin(statements, self.standing.origin, &self.fences);
-            self.standing.precise.push((collection, held));
-        }
-    }
-}
-
-impl Drop for Fence {
-    fn drop(&mut self) {
-        if !self.standing.scopes.is_empty() {
-            let until = Instant::now() + self.fences.quarantine;
-            let standing = std::mem::take(&mut self.standing);
-            self.fences.release(&standing);
-            let quarantined = Quarantined { until, standing };
-            self.fences.quarantined.lock().push(quarantined);
-        }
-    }
-}
-
-/// Scope 0: met by every read.
-const EVERYTHING: u32 = 0;
-
-/// Scopes of names. A scope is 24 bytes.
-const SCOPES: usize = 4099;
 
 /// Cluster times of own writes that are remembered: more than can lie between a write's
 /// reply and its event.

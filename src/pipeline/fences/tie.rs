@@ -7,7 +7,7 @@ use std::sync::atomic::{
 use std::sync::{Arc, OnceLock};
 
 use super::group::Group;
-use super::{EVERYTHING, Stamp};
+use super::scopes::{EVERYTHING, Stamp};
 
 /// A stored answer, as the fences see it.
 pub trait Tied: Send + Sync {
