@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,7 +26,7 @@ use super::tls;
 use crate::config::{Config, HostPort};
 use crate::memory::{Levers, Memory};
 use crate::observe::traces::{Traces, TracesError};
-use crate::pipeline::{Abilities, Backend, Fences, Pipeline, Workload};
+use crate::pipeline::{Abilities, Backend, Fences, Pipeline, Workload, set_home};
 use crate::stages::Stages;
 use crate::stages::advise::Advisor;
 use crate::stages::batch::Batch;
@@ -34,7 +35,7 @@ use crate::stages::profile::Profile;
 use crate::stages::retry::Retry;
 use crate::stages::rewrite::Rewrite;
 use crate::upstream::watch::{self, Watch};
-use crate::upstream::{Deployment, Prober, SeedError, TlsError, Upstream, set_home};
+use crate::upstream::{Deployment, Prober, SeedError, TlsError, Upstream};
 
 /// A proxy that can't be started.
 #[derive(Debug, thiserror::Error)]
@@ -178,7 +179,7 @@ impl Clients {
         self.shared.drain.begin();
         let until = Instant::now() + self.shared.config.server.drain_timeout;
         while self.shared.clients.open() > 0 && Instant::now() < until {
-            sleep(std::time::Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(5)).await;
         }
         self.shared.clients.open()
     }
@@ -245,6 +246,7 @@ fn start_worker(home: usize, shared: &Arc<Shared>) -> Result<Handover, StartErro
     let work = move || {
         set_home(home);
         runtime.block_on(async move {
+            tokio::spawn(tick());
             while let Some((socket, id)) = clients.recv().await {
                 let entered = Entered(Arc::clone(&shared));
                 match TcpStream::from_std(socket) {
@@ -261,7 +263,7 @@ fn start_worker(home: usize, shared: &Arc<Shared>) -> Result<Handover, StartErro
             // The listener is gone; clients that are left get their replies, and then
             // the runtime ends with the process or with its last client.
             while shared.clients.open() > 0 && Arc::strong_count(&shared) > 1 {
-                sleep(std::time::Duration::from_millis(20)).await;
+                sleep(Duration::from_millis(20)).await;
             }
         });
     };
@@ -270,6 +272,14 @@ fn start_worker(home: usize, shared: &Arc<Shared>) -> Result<Handover, StartErro
         .spawn(work)
         .map_err(StartError::Thread)?;
     Ok(handover)
+}
+
+/// A timer that is always there and ends before those of requests. A runtime without one wakes its own
+/// reactor, by a system call, for each that is set before the reactor has looked again.
+async fn tick() {
+    loop {
+        sleep(TICK).await;
+    }
 }
 
 /// Counts a client out, whatever becomes of its task.
@@ -319,7 +329,7 @@ async fn accept(listener: TcpListener, workers: Vec<Handover>, shared: Arc<Share
             Err(error) => {
                 // Out of file descriptors, most likely: others must be able to finish.
                 tracing::warn!(target: "petiole::server", %error, "accept failed");
-                sleep(std::time::Duration::from_millis(50)).await;
+                sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
@@ -350,7 +360,7 @@ async fn accept(listener: TcpListener, workers: Vec<Handover>, shared: Arc<Share
 /// Upkeep once a second, as long as the proxy lives.
 async fn keep_house(shared: std::sync::Weak<Shared>) {
     loop {
-        sleep(std::time::Duration::from_secs(1)).await;
+        sleep(Duration::from_secs(1)).await;
         let Some(shared) = shared.upgrade() else {
             return;
         };
@@ -363,3 +373,5 @@ async fn keep_house(shared: std::sync::Weak<Shared>) {
 }
 
 const BACKLOG: i32 = 4096;
+/// Sooner than the patience of any request.
+const TICK: Duration = Duration::from_millis(250);

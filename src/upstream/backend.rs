@@ -14,7 +14,7 @@ use super::lease::{Checkout, Lease};
 use super::link::{LinkError, WhenFull};
 use super::patience::Patience;
 use super::pin::Pins;
-use super::pool::{Pool, PoolStats, home};
+use super::pool::{Pool, PoolStats};
 use super::read_preference::{Mode, ReadPreference};
 use super::seeds::{SeedError, Seeds};
 use super::selection::Search;
@@ -25,7 +25,7 @@ use crate::config;
 use crate::memory::{self, Memory};
 use crate::pipeline::{
     Abilities, Backend, BoxFuture, Decision, Failure, Fault, Fences, NO_PRINCIPAL, Outcome,
-    Principal, Reply, Request, Timed,
+    Principal, Reply, Request, Timed, home,
 };
 use crate::wire::frame::Frame;
 

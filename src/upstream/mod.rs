@@ -41,7 +41,7 @@ pub use faults::{Act, Faults, Passing, Rule};
 pub use hello::{Hello, Role};
 pub use lease::Lease;
 pub use link::{Link, LinkError};
-pub use pool::{PoolStats, set_home};
+pub use pool::PoolStats;
 pub use seeds::SeedError;
 pub use server::Server;
 pub use sock::Sock;

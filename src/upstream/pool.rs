@@ -8,7 +8,6 @@
 //!
 //! Work isn't pinned to links. A worker thread prefers links that its own reactor drives.
 
-use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -22,7 +21,7 @@ use super::lease::{Checkout, Lease, Room};
 use super::link::Link;
 use super::patience::Patience;
 use super::server::Server;
-use crate::pipeline::{Failure, Fault, Principal};
+use crate::pipeline::{Failure, Fault, Principal, home};
 
 /// The links of this proxy.
 #[derive(Debug)]
@@ -244,7 +243,7 @@ impl Inner {
     /// The idle link of this group that was used last, of this thread if there is one.
     fn take_idle(&mut self, key: Key, dead: &mut Vec<Link>) -> Option<Link> {
         let group = self.groups.get_mut(&key)?;
-        let home = HOME.get();
+        let home = home();
         while !group.idle.is_empty() {
             let own = group.idle.iter().rposition(|l| l.home == home);
             let link = group.idle.swap_remove(own.unwrap_or(group.idle.len() - 1));
@@ -364,18 +363,4 @@ impl Inner {
             }
         }
     }
-}
-
-thread_local! {
-    static HOME: Cell<usize> = const { Cell::new(usize::MAX) };
-}
-
-/// Names the worker thread that calls: links that it dials are driven by its reactor.
-pub fn set_home(home: usize) {
-    HOME.set(home);
-}
-
-/// The number of the worker thread that calls.
-pub(super) fn home() -> usize {
-    HOME.get()
 }

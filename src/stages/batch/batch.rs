@@ -21,6 +21,7 @@ use bytes::Bytes;
 use super::Shared;
 use super::journal::{Doubt, State};
 use super::merge::{self, Form};
+use super::news::News;
 use super::queue::{Member, Told};
 use super::settle::Settling;
 use super::split::{self, Share};
@@ -288,6 +289,7 @@ impl<'a> Batch<'a> {
         let view = ReplyView::read(reply);
         let askable = must_stay_askable(&view);
         let mut unclear = Vec::new();
+        let mut news = News::default();
         for ((member, share), part) in std::mem::take(&mut self.members).into_iter().zip(parts) {
             let id = member.write.id.as_ref();
             match part {
@@ -298,7 +300,7 @@ impl<'a> Batch<'a> {
                         _ => State::Done(part.clone()),
                     };
                     self.shared.journal.set(id, state);
-                    member.ticket.tell(Told::Answer(part, self.trail));
+                    news.tell(member, Told::Answer(part, self.trail));
                 }
                 Part::Undone if !self.is_in_doubt() => self.shared.send_away(member),
                 Part::Undone | Part::Unknown => unclear.push((member, share)),
@@ -313,18 +315,19 @@ impl<'a> Batch<'a> {
     }
 
     fn fail(mut self, failure: Failure) {
-        for (member, share) in &self.members {
+        let mut news = News::default();
+        for (member, share) in std::mem::take(&mut self.members) {
             let id = member.write.id.as_ref();
             match self.session {
                 Some(session) if failure.sent => {
                     self.shared
                         .journal
-                        .set(id, in_doubt(session, share, &self.trail));
+                        .set(id, in_doubt(session, &share, &self.trail));
                 }
                 // (Without a session, only what may be applied twice has a number.)
                 _ => self.shared.journal.forget(id),
             }
-            member.ticket.tell(Told::Failed(failure.clone()));
+            news.tell(member, Told::Failed(failure.clone()));
         }
         if !failure.sent {
             self.give_session_back();

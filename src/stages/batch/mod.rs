@@ -34,6 +34,7 @@ mod facts;
 mod journal;
 mod key;
 mod merge;
+mod news;
 mod queue;
 mod settle;
 mod split;

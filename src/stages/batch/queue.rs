@@ -22,13 +22,14 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use foldhash::fast::RandomState;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::key::Write;
 use crate::command::ValueKey;
 use crate::memory::Live;
-use crate::pipeline::{Exchanges, Failure, Principal, Request, Trail};
+use crate::pipeline::{Exchanges, Failure, Principal, Request, Trail, home};
 use crate::wire::frame::Frame;
 use crate::wire::op_msg::OpMsg;
 
@@ -84,6 +85,9 @@ pub(super) struct Member {
     pub ticket: Arc<Ticket>,
     pub since: Instant,
     pub listeners: Vec<Exchanges>,
+    /// Its client's thread, and the runtime there.
+    pub home: usize,
+    pub runtime: Handle,
     _live: Live,
 }
 
@@ -96,6 +100,8 @@ impl Member {
             ticket,
             since: Instant::now(),
             listeners: request.listeners.clone(),
+            home: home(),
+            runtime: Handle::current(),
             _live: live,
         }
     }
