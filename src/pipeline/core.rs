@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::fences::{Fence, Fences};
 use super::request::Request;
-use super::stage::{Backend, Next, Outcome, Stage, Way};
+use super::stage::{Answer, Backend, Next, Outcome, Stage, Way};
 use super::trail::Decision;
 use super::transactions::Transactions;
 use crate::command::{Effect, Footprint, Kind, ReplyView, effect, footprint, labels, only_change};
@@ -71,16 +71,32 @@ impl Pipeline {
 
     /// Walks a request through the stages to the backend and back.
     pub async fn run(&self, request: &mut Request) -> Outcome {
-        let guard = self.before(request);
-        let outcome = Next::new(&self.way).run(request).await;
-        self.after(request, guard, &outcome);
+        let (guard, answer) = self.begin(request);
+        let outcome = answer.await;
+        self.end(request, guard, &outcome);
         outcome
+    }
+
+    /// Its way there, for who does more than wait if the answer isn't there at once. What comes is for
+    /// [`Pipeline::end`]; a guard that is dropped without it was of a request of which nobody knows
+    /// what became.
+    pub fn begin<'a>(&'a self, request: &'a mut Request) -> (Guard, Answer<'a>) {
+        let guard = self.before(request);
+        (guard, Next::new(&self.way).run(request))
+    }
+
+    /// Its way back.
+    pub fn end(&self, request: &mut Request, guard: Guard, outcome: &Outcome) {
+        for stage in self.way.stages.iter().rev() {
+            stage.answered(request, outcome);
+        }
+        self.after(request, guard, outcome);
     }
 
     /// Fences for a lane that doesn't walk the stages (exhaust cursors).
     pub fn fence_lane(&self, request: &mut Request) -> Option<Fence> {
         match self.before(request) {
-            Guard::Fence { fence, .. } => Some(fence),
+            Guard::Fence { fence, .. } => Some(*fence),
             Guard::None | Guard::Transaction | Guard::End => None,
         }
     }
@@ -88,11 +104,14 @@ impl Pipeline {
     /// Raises what must stand before the request is sent.
     fn before(&self, request: &mut Request) -> Guard {
         let command = &request.command;
+        if command.kind.never_writes() && !command.in_transaction {
+            return Guard::None;
+        }
         if matches!(command.kind, Kind::Commit | Kind::Abort) {
             if command.kind == Kind::Commit && !self.transactions.knows(request) {
                 // Its statements went another way, or long ago: it may write anywhere.
                 return Guard::Fence {
-                    fence: self.fences.begin(&Footprint::Everything),
+                    fence: Box::new(self.fences.begin(&Footprint::Everything)),
                     single: false,
                 };
             }
@@ -114,7 +133,7 @@ impl Pipeline {
         }
         request.trail.note(Decision::Fenced);
         let single = matches!(&touched, Footprint::Statements(_, list) if list.len() == 1);
-        let fence = self.fences.begin(&touched);
+        let fence = Box::new(self.fences.begin(&touched));
         Guard::Fence { fence, single }
     }
 
@@ -186,10 +205,13 @@ impl Pipeline {
 }
 
 /// What stands while a request is under way.
-enum Guard {
+pub enum Guard {
+    /// Nothing: it writes nothing.
     None,
+    /// A write's own fence.
     Fence {
-        fence: Fence,
+        /// What it may touch. (Boxed: a guard is carried past every wait, and nearly all have none.)
+        fence: Box<Fence>,
         /// The command is one statement on one collection.
         single: bool,
     },

@@ -21,7 +21,7 @@ mod transactions;
 mod watch;
 mod workload;
 
-pub use self::core::Pipeline;
+pub use self::core::{Guard, Pipeline};
 pub use abilities::Abilities;
 pub use error::{Failure, Fault};
 pub use exchanges::{Ending, Exchange, Exchanges, Timed};
@@ -33,7 +33,7 @@ pub use left_out::LeftOut;
 pub use probe::{CollectionFacts, Explain, IndexUse, Probe, ProbeError, Probed};
 pub use request::{Known, Met, NO_PRINCIPAL, Principal, Replaced, Reply, Request};
 pub use sessions::{OwnSession, OwnSessions};
-pub use stage::{Backend, BoxFuture, Next, Outcome, OwnedNext, Stage};
+pub use stage::{Answer, Backend, BoxFuture, Next, Outcome, OwnedNext, Stage};
 pub use trail::{Decision, Trail};
 pub use watch::{Horizon, Landed, WatchCounts, WatchState};
 pub use workload::{Observed, Workload};

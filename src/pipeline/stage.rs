@@ -1,8 +1,10 @@
 //! One optimisation, and what comes after it.
 
-use std::future::Future;
+use std::future::{Future, IntoFuture, Ready, ready};
 use std::pin::Pin;
 use std::sync::Arc;
+
+use futures_util::future::Either;
 
 use super::error::Failure;
 use super::request::{Reply, Request};
@@ -13,6 +15,34 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// What becomes of a request.
 pub type Outcome = Result<Reply, Failure>;
 
+/// What a stage makes of a request. Who awaits it needn't know which it is.
+#[must_use]
+pub enum Answer<'a> {
+    /// It is there: a hit, say, for which no future has to be made and nothing allocated.
+    Now(Outcome),
+    /// It has to be waited for.
+    Later(BoxFuture<'a, Outcome>),
+}
+
+impl<'a> Answer<'a> {
+    /// An answer that is worked out as it is awaited.
+    pub fn later(work: impl Future<Output = Outcome> + Send + 'a) -> Answer<'a> {
+        Answer::Later(Box::pin(work))
+    }
+}
+
+impl<'a> IntoFuture for Answer<'a> {
+    type Output = Outcome;
+    type IntoFuture = Either<Ready<Outcome>, BoxFuture<'a, Outcome>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        match self {
+            Answer::Now(outcome) => Either::Left(ready(outcome)),
+            Answer::Later(work) => Either::Right(work),
+        }
+    }
+}
+
 /// One optimisation. It may answer by itself, change the request, look at the reply,
 /// or simply hand over to `next`. It may fail; the request may not fail because of it.
 pub trait Stage: Send + Sync {
@@ -20,7 +50,11 @@ pub trait Stage: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Handles a request.
-    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome>;
+    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> Answer<'a>;
+
+    /// Looks at what a client's request came to, whichever stage or server answered it. (Without
+    /// waiting for it in [`call`](Stage::call), which would cost every hit a future.)
+    fn answered(&self, _request: &mut Request, _outcome: &Outcome) {}
 
     /// Whether this cursor is the stage's own: its `getMore` isn't for the server.
     fn owns_cursor(&self, _id: i64) -> bool {
@@ -37,8 +71,12 @@ impl<S: Stage + ?Sized> Stage for Arc<S> {
         (**self).name()
     }
 
-    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> Answer<'a> {
         (**self).call(request, next)
+    }
+
+    fn answered(&self, request: &mut Request, outcome: &Outcome) {
+        (**self).answered(request, outcome);
     }
 
     fn owns_cursor(&self, id: i64) -> bool {
@@ -84,7 +122,7 @@ impl<'a> Next<'a> {
     }
 
     /// Hands the request to the next stage, or to the backend after the last.
-    pub fn run<'r>(self, request: &'r mut Request) -> BoxFuture<'r, Outcome>
+    pub fn run<'r>(self, request: &'r mut Request) -> Answer<'r>
     where
         'a: 'r,
     {
@@ -96,7 +134,7 @@ impl<'a> Next<'a> {
                     passed: self.passed + 1,
                 },
             ),
-            None => self.way.backend.call(request),
+            None => Answer::Later(self.way.backend.call(request)),
         }
     }
 }

@@ -59,7 +59,7 @@ use crate::command::{ErrorReply, Kind, labels};
 use crate::config::{self, WriteKind};
 use crate::memory;
 use crate::pipeline::{
-    BoxFuture, Decision, Failure, Fences, Next, Outcome, OwnSessions, Reply, Request, Stage,
+    Answer, Decision, Failure, Fences, Next, Outcome, OwnSessions, Reply, Request, Stage,
 };
 
 /// The write-batching stage.
@@ -137,7 +137,7 @@ impl Stage for Batch {
         "batch"
     }
 
-    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> Answer<'a> {
         let kind = match request.command.kind {
             Kind::Insert => WriteKind::Insert,
             Kind::Update => WriteKind::Update,
@@ -147,7 +147,7 @@ impl Stage for Batch {
         if !self.shared.kinds.contains(&kind) {
             return next.run(request);
         }
-        Box::pin(self.shared.write(kind, request, next))
+        Answer::later(self.shared.write(kind, request, next))
     }
 }
 

@@ -35,7 +35,6 @@ mod tests;
 mod worth;
 
 use std::cell::RefCell;
-use std::future::ready;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
@@ -58,7 +57,7 @@ use crate::command::{
 use crate::config;
 use crate::memory::{self, Memory};
 use crate::pipeline::{
-    BoxFuture, Decision, Fences, Horizon, Next, Outcome, Reply, Request, Stage, Tied,
+    Answer, Decision, Fences, Horizon, Next, Outcome, Reply, Request, Stage, Tied,
 };
 use crate::wire::frame::Frame;
 
@@ -224,16 +223,16 @@ impl Cache {
         entry: Arc<Entry>,
         wish: Wish,
         next: Next<'a>,
-    ) -> BoxFuture<'a, Outcome> {
+    ) -> Answer<'a> {
         self.stats.hit();
         if entry.tie.note_hit() {
             self.stats.brought();
         }
         request.trail.note(Decision::Hit);
         if self.shadow.is_due() {
-            return Box::pin(async move { self.compare(request, next, &entry, wish).await });
+            return Answer::later(async move { self.compare(request, next, &entry, wish).await });
         }
-        Box::pin(ready(Ok(self.reply(request, &entry, wish))))
+        Answer::Now(Ok(self.reply(request, &entry, wish)))
     }
 
     /// Answers a read that isn't simply a hit; `found` is what a first look-up said.
@@ -343,17 +342,17 @@ impl Stage for Cache {
         "cache"
     }
 
-    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> Answer<'a> {
         match request.command.kind {
             Kind::Find | Kind::Aggregate | Kind::Count | Kind::Distinct => {
                 match self.look_up(request) {
                     // What a miss needs takes a kilobyte: a hit makes no room for it.
                     Found::Hit(entry, wish) => self.hit(request, entry, wish, next),
-                    found => Box::pin(self.read(request, found, next)),
+                    found => Answer::later(self.read(request, found, next)),
                 }
             }
-            Kind::GetMore => Box::pin(self.more(request, next)),
-            Kind::KillCursors => Box::pin(self.kill(request, next)),
+            Kind::GetMore => Answer::later(self.more(request, next)),
+            Kind::KillCursors => Answer::later(self.kill(request, next)),
             Kind::Upkeep => {
                 if matches!(request.command.name(), "endSessions" | "killSessions") {
                     self.cursors.end_sessions(request);

@@ -36,7 +36,7 @@ use self::table::Table;
 use self::tally::Seen;
 use crate::command::{returned, shape_id};
 use crate::config;
-use crate::pipeline::{BoxFuture, Next, Observed, Outcome, Request, Stage, Workload};
+use crate::pipeline::{Answer, Next, Observed, Outcome, Request, Stage, Workload};
 
 /// The profiler.
 pub struct Profile {
@@ -141,12 +141,12 @@ impl Stage for Profile {
         "profile"
     }
 
-    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            let outcome = next.run(request).await;
-            self.note(request, &outcome);
-            outcome
-        })
+    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> Answer<'a> {
+        next.run(request)
+    }
+
+    fn answered(&self, request: &mut Request, outcome: &Outcome) {
+        self.note(request, outcome);
     }
 
     fn sweep(&self) {

@@ -35,8 +35,8 @@ use self::stats::Why;
 use crate::command::{Kind, Plea, Repeatable, commit_again, labels, plea, repeatable};
 use crate::config;
 use crate::pipeline::{
-    Abilities, BoxFuture, Decision, Failure, Fault, Met, Next, Outcome, OwnSessions, Reply,
-    Request, Stage,
+    Abilities, Answer, Decision, Failure, Fault, Met, Next, Outcome, OwnSessions, Reply, Request,
+    Stage,
 };
 use crate::wire::doc;
 
@@ -156,8 +156,8 @@ impl Stage for Retry {
         "retry"
     }
 
-    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(self.run(request, next))
+    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> Answer<'a> {
+        Answer::later(self.run(request, next))
     }
 }
 

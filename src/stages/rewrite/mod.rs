@@ -31,7 +31,7 @@ pub use self::stats::RewriteStats;
 use self::user::{Fitting, UserRules};
 use crate::command::{ErrorReply, Kind, codes};
 use crate::config;
-use crate::pipeline::{BoxFuture, Decision, Next, Outcome, Replaced, Reply, Request, Stage};
+use crate::pipeline::{Answer, Decision, Next, Outcome, Replaced, Reply, Request, Stage};
 
 /// The rewriting stage.
 pub struct Rewrite {
@@ -123,16 +123,16 @@ impl Rewrite {
     }
 
     /// Hands a command on, in another form if there is a better one.
-    fn on<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn on<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> Answer<'a> {
         match request.command.kind {
             Kind::Find | Kind::Aggregate | Kind::Count | Kind::Distinct => {
                 match self.rewrite(request) {
-                    Some((came, rewritten)) => Box::pin(sent(request, came, rewritten, next)),
+                    Some((came, rewritten)) => Answer::later(sent(request, came, rewritten, next)),
                     None => next.run(request),
                 }
             }
             Kind::Read if request.command.name() == "explain" => match self.explain(request) {
-                Some((came, rewritten)) => Box::pin(sent(request, came, rewritten, next)),
+                Some((came, rewritten)) => Answer::later(sent(request, came, rewritten, next)),
                 None => next.run(request),
             },
             _ => next.run(request),
@@ -176,9 +176,9 @@ impl Stage for Rewrite {
         "rewrite"
     }
 
-    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> Answer<'a> {
         match self.user.first(&request.command, &request.msg.sequences) {
-            Some(rule) => Box::pin(self.ruled(request, rule, next)),
+            Some(rule) => Answer::later(self.ruled(request, rule, next)),
             None => self.on(request, next),
         }
     }

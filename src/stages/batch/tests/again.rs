@@ -1,7 +1,7 @@
 //! What the retry stage does for batches, as far as these tests need it.
 
 use crate::command::{ReplyView, labels};
-use crate::pipeline::{BoxFuture, Decision, Next, Outcome, Request, Stage};
+use crate::pipeline::{Answer, Decision, Next, Request, Stage};
 
 /// Sends a write that has a number once more when it was lost, or when the server says so.
 pub(super) struct Again;
@@ -11,8 +11,8 @@ impl Stage for Again {
         "again"
     }
 
-    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
+    fn call<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> Answer<'a> {
+        Answer::later(async move {
             let outcome = next.run(request).await;
             let asks_for_it = match &outcome {
                 Ok(reply) => ReplyView::read(reply.body()).has_label(labels::RETRYABLE_WRITE),

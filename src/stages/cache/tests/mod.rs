@@ -14,7 +14,7 @@ use crate::command::{Bypass, Effect, Footprint, Namespace};
 use crate::config;
 use crate::pipeline::scripted::{Scripted, Step, request};
 use crate::pipeline::{
-    Decision, Fences, Horizon, NO_PRINCIPAL, Pipeline, Principal, Request, Stage,
+    Answer, Decision, Fences, Horizon, NO_PRINCIPAL, Pipeline, Principal, Request, Stage,
 };
 
 struct Setup {
@@ -95,6 +95,21 @@ fn find() -> Document {
 
 fn update() -> Document {
     doc! {"update": "c", "updates": [{"q": {}, "u": {"$set": {"a": 1}}}], "$db": "d"}
+}
+
+#[tokio::test]
+async fn a_hit_is_there_at_once_and_nothing_else_is() {
+    let s = setup([collection(), batch(1), batch(1)]);
+    for hits in [false, true] {
+        let mut request = request(&find());
+        let (_, answer) = s.pipeline.begin(&mut request);
+        assert_eq!(matches!(answer, Answer::Now(Ok(_))), hits);
+        drop(answer);
+        s.run(find()).await;
+    }
+    let mut other = request(&doc! {"find": "c", "filter": {"a": 2}, "$db": "d"});
+    let (_, answer) = s.pipeline.begin(&mut other);
+    assert!(matches!(answer, Answer::Later(_)));
 }
 
 #[tokio::test]
