@@ -2,7 +2,7 @@
 
 /// Why a read isn't served from the cache. Counted by these words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(usize)]
+#[repr(u8)]
 pub enum Bypass {
     /// The cache is switched off.
     Disabled,

@@ -14,7 +14,7 @@ use crate::wire::doc::{self, Field};
 pub(super) struct Fields {
     places: [Place; ROOM],
     noted: usize,
-    /// Where the last of them ends.
+    /// Where the last one that was shown ends.
     end: u32,
     /// Whether there are fields beyond those that were noted.
     more: bool,
@@ -39,19 +39,21 @@ impl Fields {
         }
     }
 
-    /// Notes the next field of the document. (Which is no longer than a message: 48 MB.)
+    /// Notes the next field of the document, and says where it ends. (The document is no longer than a
+    /// message: 48 MB.)
     #[inline]
-    pub fn note(&mut self, name: FieldName, field: Field<'_>) {
+    pub fn note(&mut self, name: FieldName, field: Field<'_>) -> u32 {
+        self.end += field.raw().len() as u32;
         let place = self.places.get_mut(self.noted).filter(|_| !self.more);
-        match (place, u16::try_from(field.key().len())) {
+        match (place, u16::try_from(field.key_len())) {
             (Some(place), Ok(key)) => {
-                self.end += field.raw().len() as u32;
                 let end = self.end;
                 *place = Place { end, key, name };
                 self.noted += 1;
             }
             _ => self.more = true,
         }
+        self.end
     }
 
     /// The fields of `body`, which is the document that they were noted of.
@@ -64,6 +66,56 @@ impl Fields {
             start: FIRST,
         }
     }
+
+    /// The first field of this name in `body`.
+    #[inline]
+    pub fn first<'a>(&'a self, name: FieldName, body: &'a [u8]) -> Option<Field<'a>> {
+        let mut start = FIRST;
+        for place in self.places.get(..self.noted)? {
+            if place.name == name {
+                return Some(place.of(body, start).field());
+            }
+            start = place.end;
+        }
+        let mut beyond = self.of(body).skip(self.noted);
+        let found = beyond.find(|found| found.name == name);
+        found.map(|found| found.field())
+    }
+}
+
+impl Place {
+    /// In the document, where it begins where the one before ends.
+    #[inline]
+    fn of(self, body: &[u8], start: u32) -> Placed<'_> {
+        Placed {
+            name: self.name,
+            body,
+            start: start as usize,
+            end: self.end as usize,
+            key: self.key.into(),
+        }
+    }
+}
+
+/// A field that is known by its name and its place, and looked at only when it's asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placed<'a> {
+    /// What it is.
+    pub name: FieldName,
+    /// Where it ends in the document; it begins where the one before ends.
+    pub end: usize,
+    body: &'a [u8],
+    start: usize,
+    key: usize,
+}
+
+impl<'a> Placed<'a> {
+    /// The field itself.
+    #[inline]
+    pub fn field(self) -> Field<'a> {
+        let raw = self.body.get(self.start..self.end);
+        Field::checked(raw.unwrap_or_default(), self.key)
+    }
 }
 
 /// See [`Fields::of`].
@@ -75,28 +127,35 @@ pub(super) struct FieldsOf<'a> {
 }
 
 impl<'a> Iterator for FieldsOf<'a> {
-    type Item = (FieldName, Field<'a>);
+    type Item = Placed<'a>;
 
     #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next(&mut self) -> Option<Placed<'a>> {
         let Some(place) = self.places.next() else {
             return self.more.then(|| self.walk()).flatten();
         };
-        let raw = self.body.get(self.start as usize..place.end as usize)?;
+        let placed = place.of(self.body, self.start);
         self.start = place.end;
-        Some((place.name, Field::checked(raw, place.key.into())))
+        Some(placed)
     }
 }
 
 impl<'a> FieldsOf<'a> {
     /// The next field, which wasn't noted.
     #[cold]
-    fn walk(&mut self) -> Option<(FieldName, Field<'a>)> {
+    fn walk(&mut self) -> Option<Placed<'a>> {
         let skip = self.start.checked_sub(FIRST)?;
         let mut rest = doc::fields_after(self.body, skip as usize);
         let field = rest.next()?.ok()?;
-        self.start += u32::try_from(field.raw().len()).ok()?;
-        Some((FieldName::of(field.key()), field))
+        let start = self.start as usize;
+        self.start += field.raw().len() as u32;
+        Some(Placed {
+            name: FieldName::of(field.key()),
+            body: self.body,
+            start,
+            end: self.start as usize,
+            key: field.key_len(),
+        })
     }
 }
 
@@ -122,17 +181,28 @@ mod tests {
         let walked = walked
             .iter()
             .map(|field| (FieldName::of(field.key()), *field));
-        fields.of(&body).eq(walked)
+        let first_of = |name| walked.clone().find(|(found, _)| *found == name);
+        let is_first = |name| fields.first(name, &body) == first_of(name).map(|(_, field)| field);
+        let names = [
+            FieldName::Other,
+            FieldName::Filter,
+            FieldName::Db,
+            FieldName::Lsid,
+        ];
+        let noted = fields.of(&body).map(|placed| (placed.name, placed.field()));
+        names.into_iter().all(is_first) && noted.eq(walked.clone())
     }
 
     #[test]
     fn however_many_fields_there_are_they_are_found_again() {
         let mut document = Document::new();
-        for name in ["find", "filter", "$db", "frobnicate", ""] {
+        for name in ["find", "filter", "frobnicate", ""] {
             document.insert(name, "x");
         }
         for n in 0..ROOM + 3 {
             document.insert(format!("field{n}"), n as i32);
+            let mut document = document.clone();
+            document.insert("$db", "x");
             assert!(is_found_again(&document), "{document}");
         }
     }

@@ -36,24 +36,26 @@ pub fn canonical(command: &Command, principal: u64, out: &mut Vec<u8>) -> Result
     if command.in_transaction || command.txn_number.is_some() {
         return Err(Bypass::Transaction);
     }
-    out.extend_from_slice(&principal.to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
+    let mut head = [0; KEY_COMMAND + 4];
+    head[..KEY_COMMAND].copy_from_slice(&principal.to_le_bytes());
+    out.extend_from_slice(&head);
     let mut wish = Wish::default();
     let mut seen = 0_u32;
     let (mut batch, mut single) = (None::<&[u8]>, false);
     let mut copied = Copied::of(command.body());
-    let mut fields = command.fields();
+    let mut fields = command.placed();
     // The command's name and its collection.
-    let first = fields.next().map_or(0, |(_, first)| first.raw().len());
-    copied.keep(first);
-    for (name, field) in fields {
-        let raw = field.raw();
+    copied.keep(fields.next().map_or(0, |first| first.end));
+    for placed in fields {
+        let name = placed.name;
         if answering.has(name) {
-            copied.keep(raw.len());
+            copied.keep(placed.end);
+            single |= name == FieldName::SingleBatch && placed.field().unnamed().is_truthy();
             continue;
         }
-        copied.skip(raw.len(), out);
-        let element = field.unnamed();
+        copied.skip(placed.end, out);
+        let field = placed.field();
+        let (raw, element) = (field.raw(), field.unnamed());
         match name {
             FieldName::BatchSize if command.kind == Kind::Find => {
                 once(&mut seen, 9)?;
@@ -67,10 +69,6 @@ pub fn canonical(command: &Command, principal: u64, out: &mut Vec<u8>) -> Result
             FieldName::ReadConcern => {
                 once(&mut seen, 10)?;
                 wish.after = read_concern(&element, out)?;
-            }
-            FieldName::SingleBatch => {
-                single |= element.is_truthy();
-                out.extend_from_slice(raw);
             }
             name => ignorable(name, &element, &mut seen)?,
         }
@@ -107,19 +105,21 @@ impl<'a> Copied<'a> {
         Copied { body, from, to }
     }
 
-    /// Passes so many bytes, which are copied with their neighbours.
-    fn keep(&mut self, bytes: usize) {
-        self.to += bytes;
+    /// Passes what ends there, to be copied with its neighbours.
+    fn keep(&mut self, end: usize) {
+        self.to = end;
     }
 
-    /// Passes so many bytes, which aren't.
-    fn skip(&mut self, bytes: usize, out: &mut Vec<u8>) {
+    /// Passes what ends there, and isn't copied.
+    fn skip(&mut self, end: usize, out: &mut Vec<u8>) {
         self.end(out);
-        self.to += bytes;
-        self.from = self.to;
+        (self.from, self.to) = (end, end);
     }
 
     fn end(&self, out: &mut Vec<u8>) {
+        if self.from == self.to {
+            return;
+        }
         out.extend_from_slice(self.body.get(self.from..self.to).unwrap_or_default());
     }
 }
@@ -140,6 +140,7 @@ const FIND: Names = ANY.and(&[
     FieldName::Projection,
     FieldName::Skip,
     FieldName::Limit,
+    FieldName::SingleBatch,
     FieldName::Let,
     FieldName::Min,
     FieldName::Max,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Kind;
 use super::field_name::FieldName;
-use super::fields::Fields;
+use super::fields::{Fields, Placed};
 use crate::wire::doc::{self, Element, Field};
 use crate::wire::op_msg::OpMsg;
 
@@ -46,13 +46,12 @@ pub struct Command {
 }
 
 impl Command {
-    /// The command in a message: [`Command::opaque`] if it can't be read.
-    pub fn of(msg: &OpMsg) -> Command {
-        let mut command = Command::opaque();
-        let read = msg.body.as_ref().and_then(|body| command.read(body));
-        match read {
-            Some(()) => command,
-            None => Command::opaque(),
+    /// Becomes the command in a message, if it can be read. To be called on [`Command::opaque`], which
+    /// it is otherwise: a command is large, and this way it is read to where it stays.
+    pub(crate) fn become_that_of(&mut self, msg: &OpMsg) {
+        let read = msg.body.as_ref().and_then(|body| self.read(body));
+        if read.is_none() {
+            *self = Command::opaque();
         }
     }
 
@@ -95,63 +94,59 @@ impl Command {
     /// Fills in what a command document says. `None`, in the midst of it, where it can't be read.
     fn read(&mut self, body: &Bytes) -> Option<()> {
         let mut fields = doc::fields(body);
-        self.read_first(body, fields.next()?.ok()?)?;
-        for field in fields {
-            self.read_next(body, field.ok()?)?;
-        }
+        self.read_first(fields.next()?.ok()?)?;
+        fields.show(|field| self.read_next(body, field))?;
         self.body = body.clone();
         Some(())
     }
 
     /// The first field: its name is the command's.
-    fn read_first(&mut self, body: &[u8], first: Field<'_>) -> Option<()> {
+    fn read_first(&mut self, first: Field<'_>) -> Option<()> {
         self.kind = Kind::of(first.key());
         if self.kind == Kind::Unknown && !first.is_named() {
             return None;
         }
-        self.fields.note(FieldName::Other, first);
-        self.name = span_in(body, first.key())?;
-        let text = first.unnamed().as_text();
-        self.collection = text.and_then(|text| span_in(body, text));
+        let end = self.fields.note(FieldName::Other, first);
+        self.name = Span::up_to(end - 1 - first.value().len() as u32, first.key());
+        self.collection = text_span(end, &first.unnamed());
         Some(())
     }
 
     fn read_next(&mut self, body: &[u8], field: Field<'_>) -> Option<()> {
         let name = FieldName::of(field.key());
-        self.fields.note(name, field);
-        let span = |bytes: &[u8]| span_in(body, bytes);
-        let element = field.unnamed();
+        let end = self.fields.note(name, field);
+        let element = || field.unnamed();
         match name {
-            FieldName::Db => self.db = span(element.as_text()?)?,
-            FieldName::Lsid => self.lsid = element.as_document().and_then(span),
-            FieldName::TxnNumber => self.txn_number = element.as_i64(),
-            FieldName::Autocommit => self.in_transaction = element.as_bool() == Some(false),
+            FieldName::Db => self.db = text_span(end, &element())?,
+            FieldName::Lsid => self.lsid = document_span(end, &element()),
+            FieldName::TxnNumber => self.txn_number = element().as_i64(),
+            FieldName::Autocommit => self.in_transaction = element().as_bool() == Some(false),
             FieldName::ReadPreference => {
-                self.read_preference = element.as_document().and_then(span);
+                self.read_preference = document_span(end, &element());
             }
             FieldName::MaxTimeMs => {
-                self.max_time_ms = element.as_i64().and_then(|ms| u64::try_from(ms).ok());
+                self.max_time_ms = element().as_i64().and_then(|ms| u64::try_from(ms).ok());
             }
             FieldName::ReadConcern => {
-                if let Some(concern) = element.as_document() {
+                if let Some(concern) = element().as_document() {
                     self.read_concern_level = doc::find(concern, "level")
                         .and_then(|e| e.as_text())
-                        .and_then(span);
+                        .and_then(|text| span_in(body, text));
                     self.after_cluster_time = doc::find(concern, "afterClusterTime").is_some();
                 }
             }
             FieldName::WriteConcern => {
-                self.unacknowledged = element
+                self.unacknowledged = element()
                     .as_document()
                     .and_then(|wc| doc::find(wc, "w"))
                     .and_then(|w| w.as_i64())
                     == Some(0);
             }
             FieldName::Pipeline if self.kind == Kind::Aggregate => {
-                self.pipeline_writes = element.as_array().is_none_or(pipeline_writes);
+                self.pipeline_writes = element().as_array().is_none_or(pipeline_writes);
             }
             FieldName::Collection if self.kind == Kind::GetMore => {
-                self.collection = element.as_text().and_then(span);
+                self.collection = text_span(end, &element());
             }
             FieldName::Other if !field.is_named() => return None,
             _ => {}
@@ -167,13 +162,19 @@ impl Command {
     /// The fields of the document, in their order.
     #[inline]
     pub(crate) fn fields(&self) -> impl Iterator<Item = (FieldName, Field<'_>)> {
+        self.placed().map(|placed| (placed.name, placed.field()))
+    }
+
+    /// The same, for who won't look at most of them.
+    #[inline]
+    pub(crate) fn placed(&self) -> impl Iterator<Item = Placed<'_>> {
         self.fields.of(&self.body)
     }
 
     /// The first field of this name. (Its key is left empty: it is known.)
     pub(crate) fn field(&self, name: FieldName) -> Option<Element<'_>> {
-        let found = self.fields().find(|(found, _)| *found == name);
-        found.map(|(_, field)| field.unnamed())
+        let found = self.fields.first(name, &self.body);
+        found.map(Field::unnamed)
     }
 
     /// The command's name: the key of the first field.
@@ -234,6 +235,27 @@ impl Command {
     fn text(&self, span: Span) -> &str {
         std::str::from_utf8(self.slice(span)).unwrap_or_default()
     }
+}
+
+impl Span {
+    /// Of what ends there.
+    fn up_to(end: u32, bytes: &[u8]) -> Span {
+        let len = bytes.len() as u32;
+        let start = end.saturating_sub(len);
+        Span { start, len }
+    }
+}
+
+/// Where the text of a field lies that ends there: before its zero byte.
+fn text_span(end: u32, field: &Element<'_>) -> Option<Span> {
+    let text = field.as_text()?;
+    Some(Span::up_to(end.saturating_sub(1), text))
+}
+
+/// Where the document of a field lies that ends there.
+fn document_span(end: u32, field: &Element<'_>) -> Option<Span> {
+    let document = field.as_document()?;
+    Some(Span::up_to(end, document))
 }
 
 /// Where `inner`, a slice of `body`, lies.

@@ -86,11 +86,18 @@ pub struct Met {
 impl Request {
     /// A request from a message. A body that can't be read makes an opaque command.
     pub fn new(frame: Frame, msg: OpMsg, principal: Arc<Principal>) -> Request {
-        let command = Command::of(&msg);
+        let mut request = Request::unread(frame, msg, principal);
+        request.read();
+        request
+    }
+
+    /// The same, but what it means is still to be [`read`](Request::read): for who has a place for it.
+    /// A request is large, and what is read and then returned is moved.
+    pub fn unread(frame: Frame, msg: OpMsg, principal: Arc<Principal>) -> Request {
         Request {
             frame,
             msg,
-            command,
+            command: Command::opaque(),
             principal,
             client: 0,
             received: Instant::now(),
@@ -102,6 +109,11 @@ impl Request {
             known: None,
             listeners: Vec::new(),
         }
+    }
+
+    /// Reads what it means, once.
+    pub fn read(&mut self) {
+        self.command.become_that_of(&self.msg);
     }
 
     /// A request of the proxy's own, in the name of the same principal.

@@ -75,10 +75,20 @@ impl Decision {
 }
 
 /// The decisions about one request, oldest first. Never allocates; what doesn't fit is dropped.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Trail {
-    decisions: [Option<Decision>; 10],
+    /// (Those that haven't been made are fillings.)
+    decisions: [Decision; MOST],
     made: u8,
+}
+
+impl Default for Trail {
+    fn default() -> Trail {
+        Trail {
+            decisions: [Decision::Hit; MOST],
+            made: 0,
+        }
+    }
 }
 
 impl Trail {
@@ -88,7 +98,7 @@ impl Trail {
             return;
         }
         if let Some(slot) = self.decisions.get_mut(usize::from(self.made)) {
-            *slot = Some(decision);
+            *slot = decision;
             self.made += 1;
         }
     }
@@ -100,8 +110,8 @@ impl Trail {
 
     /// The decisions so far.
     pub fn iter(&self) -> impl Iterator<Item = Decision> + '_ {
-        let made = self.decisions.iter().take(self.made.into());
-        made.flatten().copied()
+        let made = self.decisions.get(..self.made.into());
+        made.unwrap_or_default().iter().copied()
     }
 
     /// Whether a decision was made.
@@ -109,3 +119,6 @@ impl Trail {
         self.iter().any(|d| d == decision)
     }
 }
+
+/// More than any request has.
+const MOST: usize = 10;

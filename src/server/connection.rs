@@ -23,7 +23,7 @@ use super::traces::Traced;
 use super::{auth_relay, disguise, gone, handshake, lane, legacy};
 use crate::command::{ErrorReply, Kind, acknowledged, codes};
 use crate::memory::{self, Held, Live, Memory, NoRoom, Permit, Pressure};
-use crate::pipeline::{Decision, NO_PRINCIPAL, Principal, Reply, Request};
+use crate::pipeline::{Answer, Decision, NO_PRINCIPAL, Principal, Reply, Request};
 use crate::upstream::{AuthLink, Sock};
 use crate::wire::op_code;
 use crate::wire::op_compressed::{self, Compressor, OpCompressed};
@@ -241,22 +241,21 @@ impl Connection {
     }
 
     /// Answers one message.
-    async fn handle(&mut self, frame: Frame) -> Result<(), Close> {
+    async fn handle(&mut self, mut frame: Frame) -> Result<(), Close> {
         self.shared.clients.request();
         self.seat.request();
         self.compressor = None;
-        let frame = if frame.op_code() == op_code::OP_COMPRESSED {
+        if frame.op_code() == op_code::OP_COMPRESSED {
             let id = OpCompressed::parse(&frame)
                 .map_err(WireError::from)?
                 .compressor_id;
             self.compressor = Compressor::from_id(id);
             let max = self.shared.config.server.max_message_size.as_usize();
-            op_compressed::decompress(&frame, max).map_err(WireError::from)?
-        } else {
-            frame
-        };
+            frame = op_compressed::decompress(&frame, max).map_err(WireError::from)?;
+        }
         match frame.op_code() {
-            op_code::OP_MSG => self.op_msg(frame).await,
+            // Pinned where it lies: to await it by value is to move a kilobyte first.
+            op_code::OP_MSG => pin!(self.op_msg(frame)).await,
             op_code::OP_QUERY => legacy::op_query(self, frame).await,
             _ => lane::unknown_opcode(self, frame).await,
         }
@@ -266,7 +265,8 @@ impl Connection {
         let msg = OpMsg::parse(&frame).map_err(WireError::from)?;
         let silent = msg.more_to_come();
         let exhaust = msg.exhaust_allowed();
-        let mut request = Request::new(frame, msg, Arc::clone(&self.principal));
+        let mut request = Request::unread(frame, msg, Arc::clone(&self.principal));
+        request.read();
         request.client = self.id;
         request.address = self.peer;
         match request.command.kind {
@@ -301,17 +301,22 @@ impl Connection {
     pub(super) async fn answer(&mut self, request: &mut Request) -> Result<Reply, Close> {
         let may_be_given_up = gone::may_be_given_up(&request.command);
         let traced = Traced::begin(self.shared.traces.as_ref(), request);
-        let outcome = tokio::select! {
-            biased;
-            outcome = self.shared.pipeline.run(request) => outcome,
-            () = gone::gone(&self.sock), if may_be_given_up => {
-                self.shared.clients.gave_up();
-                if let Some(traced) = traced {
-                    traced.end(request, None, request.received.elapsed());
-                }
-                return Err(Close::Ended);
-            }
+        let (guard, outcome) = match self.shared.pipeline.begin(request) {
+            (guard, Answer::Now(outcome)) => (guard, Some(outcome)),
+            (guard, Answer::Later(answer)) => tokio::select! {
+                biased;
+                outcome = answer => (guard, Some(outcome)),
+                () = gone::gone(&self.sock), if may_be_given_up => (guard, None),
+            },
         };
+        let Some(outcome) = outcome else {
+            self.shared.clients.gave_up();
+            if let Some(traced) = traced {
+                traced.end(request, None, request.received.elapsed());
+            }
+            return Err(Close::Ended);
+        };
+        self.shared.pipeline.end(request, guard, &outcome);
         let took = request.took();
         if let Some(traced) = traced {
             traced.end(request, Some(&outcome), took);

@@ -51,6 +51,23 @@ pub fn fields(doc: &[u8]) -> Fields<'_> {
     }
 }
 
+impl<'a> Fields<'a> {
+    /// Shows all that are left to `look`, until it says `None`; `None` too if the document is broken.
+    /// What a loop does, without handing each over in a result of its own: for long walks of every
+    /// request.
+    #[inline]
+    pub fn show(self, mut look: impl FnMut(Field<'a>) -> Option<()>) -> Option<()> {
+        let mut rest = self.rest;
+        while !rest.is_empty() {
+            look(field(&mut rest).ok()?)?;
+        }
+        match self.failed {
+            None => Some(()),
+            Some(_) => None,
+        }
+    }
+}
+
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<Field<'a>, DocError>;
 
@@ -203,16 +220,23 @@ impl FusedIterator for Documents<'_> {}
 /// Takes one document off the front: its length and terminator are checked.
 #[inline]
 pub(super) fn take_document<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], DocError> {
-    let claimed = peek_i32(reader.rest()).ok_or(DocError::Truncated)?;
+    let length = document_len(reader.rest())?;
+    reader.take(length).ok_or(DocError::Truncated)
+}
+
+/// The whole length of a document that starts `rest`, where its terminator is.
+#[inline]
+fn document_len(rest: &[u8]) -> Result<usize, DocError> {
+    let claimed = peek_i32(rest).ok_or(DocError::Truncated)?;
     let length = usize::try_from(claimed)
         .ok()
         .filter(|length| *length >= MIN_LEN)
         .ok_or(DocError::Length(claimed))?;
-    let doc = reader.take(length).ok_or(DocError::Truncated)?;
-    if doc.last() != Some(&0) {
-        return Err(DocError::Terminator);
+    match rest.get(length - 1) {
+        Some(0) => Ok(length),
+        Some(_) => Err(DocError::Terminator),
+        None => Err(DocError::Truncated),
     }
-    Ok(doc)
 }
 
 /// What is between a document's length and its terminator.
@@ -227,7 +251,7 @@ fn inside(doc: &[u8]) -> Result<&[u8], DocError> {
 }
 
 /// Takes one field off the front.
-#[inline]
+#[inline(always)] // Into both walks: a call and its result take a quarter of the time.
 fn field<'a>(reader: &mut Reader<'a>) -> Result<Field<'a>, DocError> {
     let (kind, named) = reader.rest().split_first().ok_or(DocError::Truncated)?;
     if *kind == 0 {
@@ -242,7 +266,7 @@ fn field<'a>(reader: &mut Reader<'a>) -> Result<Field<'a>, DocError> {
 
 /// How long the value at the start of `rest` is. What it returns may still be
 /// more than there is; the caller takes it from a bounded reader.
-#[inline]
+#[inline(always)] // As `field`.
 fn value_len(kind: u8, rest: &[u8]) -> Result<usize, DocError> {
     Ok(match kind {
         kind::NULL | kind::UNDEFINED | kind::MIN_KEY | kind::MAX_KEY => 0,
@@ -252,7 +276,7 @@ fn value_len(kind: u8, rest: &[u8]) -> Result<usize, DocError> {
         kind::OBJECT_ID => 12,
         kind::DECIMAL128 => 16,
         kind::STRING | kind::CODE | kind::SYMBOL => string_len(kind, rest)?,
-        kind::DOCUMENT | kind::ARRAY => take_document(&mut Reader::new(rest))?.len(),
+        kind::DOCUMENT | kind::ARRAY => document_len(rest)?,
         kind::BINARY => 5 + claimed_len(kind, rest, 0)?,
         _ => rare_value_len(kind, rest)?,
     })

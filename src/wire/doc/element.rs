@@ -75,6 +75,13 @@ impl<'a> Field<'a> {
         self.raw.get(1..=self.key).unwrap_or_default()
     }
 
+    /// How long the name is, in bytes.
+    #[inline]
+    #[must_use]
+    pub fn key_len(self) -> usize {
+        self.key
+    }
+
     /// As [`Element::value`].
     #[inline]
     #[must_use]
