@@ -111,9 +111,10 @@ impl Histogram {
 /// A bucket's number: the position of the highest bit in eighths of a microsecond, and the two
 /// bits below it.
 fn bucket(took: Duration) -> usize {
-    let eighths = u64::try_from(took.as_nanos() / 125)
-        .unwrap_or(u64::MAX)
-        .max(4);
+    // (Not by `as_nanos`: to divide its 128 bits is a function of its own.)
+    let eighths = took.as_secs().saturating_mul(8_000_000);
+    let eighths = eighths.saturating_add(u64::from(took.subsec_nanos() / 125));
+    let eighths = eighths.max(4);
     let octave = eighths.ilog2();
     let quarter = (eighths >> (octave - 2)) & 3;
     let at = (octave as usize - 2) * 4 + quarter as usize;

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// One `T` for each thread. More threads than were foreseen share.
+/// One `T` for each thread, and some more. More threads than were foreseen share.
 #[derive(Debug)]
 pub(super) struct Shards<T>(Box<[Apart<T>]>);
 
@@ -14,12 +14,14 @@ struct Apart<T>(T);
 
 impl<T> Shards<T> {
     pub fn new(threads: usize, make: impl Fn() -> T) -> Shards<T> {
-        Shards((0..threads.max(1)).map(|_| Apart(make())).collect())
+        // So that a thread finds its own by a mask.
+        let shards = threads.max(1).next_power_of_two();
+        Shards((0..shards).map(|_| Apart(make())).collect())
     }
 
     /// This thread's. (There is always one.)
     pub fn own(&self) -> Option<&T> {
-        let own = self.0.get(thread() % self.0.len());
+        let own = self.0.get(thread() & (self.0.len() - 1));
         own.map(|Apart(own)| own)
     }
 

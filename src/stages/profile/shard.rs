@@ -37,31 +37,21 @@ impl Shard {
         table: &Table,
     ) -> Option<Arc<Record>> {
         let mut tallies = self.0.lock();
-        if !tallies.contains_key(&id) {
-            let record = table.record(id, request)?;
-            if tallies.len() >= table.max_shapes() {
-                // Shapes that the table has given up meanwhile.
-                gather(&mut tallies);
-                tallies.clear();
-            }
-            let fresh = Tally {
-                record,
-                counts: Counts::default(),
-                times: Vec::new(),
-            };
-            tallies.insert(id, fresh);
+        if let Some(tally) = tallies.get_mut(&id) {
+            return tally.add(seen, second, request);
         }
-        let tally = tallies.get_mut(&id)?;
-        tally.counts.add(seen);
-        tally.times.push((seen.micros(), seen.weight));
-        if tally.times.len() >= TIMES {
-            tally.gather();
+        let record = table.record(id, request)?;
+        if tallies.len() >= table.max_shapes() {
+            // Shapes that the table has given up meanwhile.
+            gather(&mut tallies);
+            tallies.clear();
         }
-        if tally.record.wants_sample(second) {
-            tally.record.sample(request, second);
-        }
-        let slow_may_ask = seen.took >= SLOWEST_FAST;
-        slow_may_ask.then(|| Arc::clone(&tally.record))
+        let tally = tallies.entry(id).or_insert_with(|| Tally {
+            record,
+            counts: Counts::default(),
+            times: Vec::new(),
+        });
+        tally.add(seen, second, request)
     }
 
     /// Adds what was counted to the records.
@@ -81,6 +71,20 @@ fn gather(tallies: &mut HashMap<ShapeId, Tally, FixedState>) {
 }
 
 impl Tally {
+    /// Counts a request; its record, if the slow log may ask for it.
+    fn add(&mut self, seen: &Seen, second: u32, request: &Request) -> Option<Arc<Record>> {
+        self.counts.add(seen);
+        self.times.push((seen.micros(), seen.weight));
+        if self.times.len() >= TIMES {
+            self.gather();
+        }
+        if self.record.wants_sample(second) {
+            self.record.sample(request, second);
+        }
+        let slow_may_ask = seen.took >= SLOWEST_FAST;
+        slow_may_ask.then(|| Arc::clone(&self.record))
+    }
+
     fn gather(&mut self) {
         self.record.add(&self.counts, &self.times);
         self.counts = Counts::default();
