@@ -28,7 +28,7 @@ pub use exchanges::{Ending, Exchange, Exchanges, Timed};
 #[doc(hidden)]
 pub use fences::Weakened;
 pub use fences::{Fence, Fences, Mark, Reads, Stamp, Tie, Tied, Wanted, Window};
-pub use home::{home, set_home};
+pub use home::{home, set_home, will_wait};
 pub use left_out::LeftOut;
 pub use probe::{CollectionFacts, Explain, IndexUse, Probe, ProbeError, Probed};
 pub use request::{Known, Met, NO_PRINCIPAL, Principal, Replaced, Reply, Request};

@@ -246,7 +246,6 @@ fn start_worker(home: usize, shared: &Arc<Shared>) -> Result<Handover, StartErro
     let work = move || {
         set_home(home);
         runtime.block_on(async move {
-            tokio::spawn(tick());
             while let Some((socket, id)) = clients.recv().await {
                 let entered = Entered(Arc::clone(&shared));
                 match TcpStream::from_std(socket) {
@@ -272,14 +271,6 @@ fn start_worker(home: usize, shared: &Arc<Shared>) -> Result<Handover, StartErro
         .spawn(work)
         .map_err(StartError::Thread)?;
     Ok(handover)
-}
-
-/// A timer that is always there and ends before those of requests. A runtime without one wakes its own
-/// reactor, by a system call, for each that is set before the reactor has looked again.
-async fn tick() {
-    loop {
-        sleep(TICK).await;
-    }
 }
 
 /// Counts a client out, whatever becomes of its task.
@@ -373,5 +364,3 @@ async fn keep_house(shared: std::sync::Weak<Shared>) {
 }
 
 const BACKLOG: i32 = 4096;
-/// Sooner than the patience of any request.
-const TICK: Duration = Duration::from_millis(250);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::pipeline::{Failure, Fault};
+use crate::pipeline::{Failure, Fault, will_wait};
 
 /// See the module.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ impl Patience {
         let began = Instant::now();
         let end = began + self.limit.saturating_sub(self.waited);
         let until = self.deadline.map_or(end, |deadline| deadline.min(end));
+        will_wait();
         let turn = timeout_at(until, turn).await;
         self.waited += began.elapsed();
         turn.map_err(|_| match until < end {

@@ -59,7 +59,7 @@ use crate::command::{ErrorReply, Kind, labels};
 use crate::config::{self, WriteKind};
 use crate::memory;
 use crate::pipeline::{
-    Answer, Decision, Failure, Fences, Next, Outcome, OwnSessions, Reply, Request, Stage,
+    Answer, Decision, Failure, Fences, Next, Outcome, OwnSessions, Reply, Request, Stage, will_wait,
 };
 
 /// The write-batching stage.
@@ -352,6 +352,7 @@ struct Place<'a> {
 
 impl Place<'_> {
     async fn wait(self, request: &mut Request, next: Next<'_>) -> Outcome {
+        will_wait();
         let until = Instant::now() + self.shared.max_wait;
         let told = match timeout_at(until, self.ticket.told()).await {
             Ok(told) => told,
