@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
 use super::occupancy::Occupied;
@@ -304,11 +305,11 @@ impl Drop for InQueue<'_> {
 
 /// How many requests of each are under way; nobody who has none is kept.
 #[derive(Debug)]
-struct Counts<K: Eq + Hash>(DashMap<K, usize>);
+struct Counts<K: Eq + Hash>(DashMap<K, usize, RandomState>);
 
 impl<K: Eq + Hash> Default for Counts<K> {
     fn default() -> Counts<K> {
-        Counts(DashMap::new())
+        Counts(DashMap::default())
     }
 }
 

@@ -10,6 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -31,7 +32,7 @@ pub(super) struct Collection {
 struct State {
     /// Counts begins and ends of writes.
     now: u64,
-    writing: HashMap<u64, Write>,
+    writing: HashMap<u64, Write, RandomState>,
     /// Writes that ended while a window was open, oldest end first.
     written: VecDeque<Written>,
     /// Windows opened before this moment can't be judged any more.
@@ -39,7 +40,7 @@ struct State {
     /// What `written` costs, in bytes.
     bytes: usize,
     windows: usize,
-    groups: HashMap<ReadShape, Arc<Group>>,
+    groups: HashMap<ReadShape, Arc<Group>, RandomState>,
     pre_images: PreImages,
 }
 

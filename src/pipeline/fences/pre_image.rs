@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::Fences;
@@ -55,7 +56,7 @@ struct Known {
 
 /// What is known of a collection's documents, and what would be worth knowing.
 pub(super) struct PreImages {
-    known: HashMap<ValueKey, Known>,
+    known: HashMap<ValueKey, Known, RandomState>,
     wants: Wants,
     /// Size of `known` at which it is cleared of what is gone.
     sweep_at: usize,
@@ -65,7 +66,7 @@ pub(super) struct PreImages {
 impl Default for PreImages {
     fn default() -> PreImages {
         PreImages {
-            known: HashMap::new(),
+            known: HashMap::default(),
             wants: Wants::default(),
             sweep_at: SWEEP,
             swept: None,

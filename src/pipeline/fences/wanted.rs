@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Weak};
 
+use foldhash::fast::RandomState;
+
 use super::credit::{Brought, Credit, Trust};
 use super::group::MOST_VALUES;
 use crate::command::ValueKey;
@@ -29,9 +31,9 @@ pub struct Wanted {
 
 /// What is wanted of a collection.
 pub(super) struct Wants {
-    wanted: HashMap<ValueKey, Wanted>,
+    wanted: HashMap<ValueKey, Wanted, RandomState>,
     /// Documents that are being looked at.
-    asked: HashMap<ValueKey, Weak<()>>,
+    asked: HashMap<ValueKey, Weak<()>, RandomState>,
     /// The last page that was wanted.
     page: Weak<()>,
     credit: Credit,
@@ -49,8 +51,8 @@ struct Pages {
 impl Default for Wants {
     fn default() -> Wants {
         Wants {
-            wanted: HashMap::new(),
-            asked: HashMap::new(),
+            wanted: HashMap::default(),
+            asked: HashMap::default(),
             page: Weak::new(),
             credit: Credit::new(),
             pages: Pages {

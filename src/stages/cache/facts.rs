@@ -43,7 +43,7 @@ struct Fact {
 }
 
 pub(super) struct Facts {
-    known: Cache<String, Arc<Fact>>,
+    known: Cache<Vec<u8>, Arc<Fact>>,
 }
 
 impl Facts {
@@ -122,9 +122,10 @@ async fn may_expire(request: &Request, next: Next<'_>, collection: &str) -> bool
     })
 }
 
-fn key(request: &Request) -> Option<String> {
+fn key(request: &Request) -> Option<Vec<u8>> {
     let (db, collection) = (request.command.db(), request.command.collection()?);
-    Some(format!("{}\0{db}\0{collection}", request.principal.id))
+    let principal = request.principal.id.to_le_bytes();
+    Some([&principal, db.as_bytes(), b"\0", collection.as_bytes()].concat())
 }
 
 /// `None`: no answer at all. `Some(None)`: an error, or no such collection.

@@ -309,6 +309,9 @@ impl Cache {
         };
         fill.shape.took(fill.asked.elapsed());
         let entry = self.draft(&fill, reply.body());
+        if let Ok(entry) = &entry {
+            request.known = Some(entry.known);
+        }
         let stored = match &entry {
             Ok(entry) => self.store(entry, &fill),
             Err(why) => Err(*why),
