@@ -262,7 +262,7 @@ fn watch(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fm
         "Times that writes may have been missed, so that the cache was flushed.",
         counts.flushes,
     )?;
-    let help = "Collections that the watch leaves out, since they are only written.";
+    let help = "Collections that the watch leaves out, since nothing of them is kept.";
     let left_out = shared.horizon.left_out().len() as u64;
     gauge(out, "watch_left_out", help, left_out)?;
     let now = shared.horizon.state().as_str();

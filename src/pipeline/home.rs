@@ -22,7 +22,7 @@ pub fn home() -> usize {
     HOME.get()
 }
 
-/// A request is about to wait, for a second or more at most. A runtime without any timer wakes its own reactor, by a
+/// A request is about to wait, with a time limit that is usually a second or more. A runtime without any timer wakes its own reactor, by a
 /// system call, for each that is set before the reactor has looked again; so while requests wait now and
 /// then, this thread has one that ends before theirs.
 pub fn will_wait() {

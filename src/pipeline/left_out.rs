@@ -1,8 +1,8 @@
 //! Collections that the watch leaves out, since nothing of them is kept.
 //!
 //! A change stream costs the server about as much as the writes that it tells of. A collection that is
-//! written a lot and never read through the proxy (a log) needn't be told of: what nobody keeps,
-//! nobody's write can make wrong.
+//! written a lot, and no answer of which is kept (a log), needn't be told of: what nobody keeps, nobody's
+//! write can make wrong.
 //!
 //! Invariants:
 //! - *Left out means that nothing is kept.* A read's window is opened before it's asked here
@@ -43,7 +43,7 @@ pub struct LeftOut {
 struct State {
     collections: HashSet<Namespace, RandomState>,
     needed: HashSet<Namespace, RandomState>,
-    /// Events of collections that are seen, since somebody last read them.
+    /// Events of collections that are seen, since an answer was last about to be kept.
     seen: HashMap<Namespace, Seen, RandomState>,
     /// Those that were needed again aren't left out again soon.
     needed_before: HashMap<Namespace, Needed, RandomState>,
@@ -102,8 +102,8 @@ impl LeftOut {
         self.len() == 0
     }
 
-    /// For the watch: another event of a collection. Whether the collection has had many by now, and nobody has read it
-    /// since: if nothing of it is kept either, it may be [left out](LeftOut::leave_out).
+    /// For the watch: another event of a collection. Whether the collection has had many by now, and no answer
+    /// was about to be kept since: if nothing of it is kept either, it may be [left out](LeftOut::leave_out).
     pub fn count(&self, of: &Namespace, now: Instant) -> bool {
         let mut state = self.state.lock();
         let reads = || self.reads.of(of);
@@ -170,9 +170,13 @@ impl LeftOut {
             if state.needed_before.len() >= MOST_COUNTED {
                 state.needed_before.retain(|_, n| now < n.until);
             }
-            let times = state.needed_before.get(ns).map_or(0, |n| n.times);
+            let stay = |times: u32| SOON * 2_u32.saturating_pow(times.min(MOST_DOUBLINGS));
+            let before = state.needed_before.get(ns);
+            // Who has been in peace for long begins anew.
+            let times = before.filter(|n| now < n.until + stay(n.times));
+            let times = times.map_or(0, |n| n.times);
             let needed = Needed {
-                until: now + SOON * 2_u32.saturating_pow(times.min(MOST_DOUBLINGS)),
+                until: now + stay(times),
                 times: times.saturating_add(1),
             };
             state.needed_before.insert(ns.clone(), needed);
@@ -322,7 +326,10 @@ mod tests {
     fn what_was_needed_again_stays_for_longer_each_time() {
         let left_out = LeftOut::default();
         let mut now = Instant::now();
-        for stay in [SOON, SOON * 2, SOON * 4] {
+        for stay in [SOON, SOON * 2, SOON * 4, SOON] {
+            if stay == SOON {
+                now += SOON * 100;
+            }
             left_out.leave_out([log()]);
             left_out.seen_again(&[log()], now);
             assert!(!many(&left_out, now + stay - Duration::from_millis(1)));

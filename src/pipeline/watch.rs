@@ -11,7 +11,8 @@
 //!   and the position has reached T. So all writes acknowledged before p have been handled, and what
 //!   is served is at most `now - p` behind. A stream that is silent because the majority point
 //!   stalls, or because it broke, proves nothing by its silence: T runs ahead of it.
-//! - *Left out.* Of collections of which nothing is kept, the watch needn't be told ([`LeftOut`]).
+//! - *Left out.* Of collections of which nothing is kept, the watch needn't be told ([`LeftOut`]). What is said of
+//!   every write, here and below, is said of all others.
 //! - No timer turns the horizon stale: it's a comparison with the clock at the moment of serving.
 //!
 //! Absent on purpose: where the events come from (`upstream::watch`), and what they do to the cache.
@@ -34,7 +35,8 @@ pub trait Landed: Send + Sync {
     fn landed(&self, footprint: &Footprint, cluster_time: u64);
     /// Events may have been missed: all that is cached is void.
     fn flush(&self);
-    /// Whether anything of a collection's documents is kept, or about to be. May say yes too often.
+    /// Whether answers that read single documents of a collection are kept, or about to be. (Not more than a
+    /// hint: whatever is kept ends when the collection is left out.)
     fn keeps(&self, collection: &Namespace) -> bool;
 }
 

@@ -1,5 +1,5 @@
 //! Telling clients what became of their writes, those of another thread all at once: to wake a task
-//! of another thread is a system call, and half of a batch's clients are on the other one.
+//! of another thread is a system call, and most of a batch's clients may be on others.
 
 use tokio::runtime::Handle;
 

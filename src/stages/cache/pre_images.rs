@@ -1,7 +1,7 @@
 //! Looks at single documents, so that fewer answers end with each write to one of them.
 //!
 //! Where reads suffer from an update of which too little is known, the fences say which fields of which document would
-//! tell (`pipeline/fences/pre_image.rs`). They are asked for in a task of its own, behind everybody's back; the answer
+//! tell (`pipeline/fences/wanted.rs`; how often, `credit.rs`). They are asked for in a task of its own, behind everybody's back; the answer
 //! is an entry like any other.
 
 use std::sync::Arc;

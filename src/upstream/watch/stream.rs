@@ -55,16 +55,13 @@ pub(super) async fn read(
                     Ended::Anew => continue,
                 }
             }
-            Err(broken) => {
-                // Perhaps for what it was to leave out.
-                horizon.left_out().need_all();
-                broken
-            }
+            Err(broken) => broken,
         };
         let text = broken.to_string();
         match broken.fate() {
             Fate::Impossible(reason) => return reason,
             Fate::Without(features) => {
+                horizon.left_out().need_all();
                 if let Some(&next) = features.iter().find(|f| reader.has(**f)) {
                     reader.lacking.push(next);
                     continue;
@@ -72,7 +69,11 @@ pub(super) async fn read(
                 resume = false;
             }
             Fate::Lost => resume = false,
-            Fate::Doubt => reader.doubts += 1,
+            Fate::Doubt => {
+                // Perhaps for what it was to leave out.
+                horizon.left_out().need_all();
+                reader.doubts += 1;
+            }
             Fate::Resume => {}
         }
         reader.failures += 1;
@@ -232,6 +233,7 @@ impl Reader<'_> {
             let of_no_use: Vec<_> = taken.unread.into_iter().filter(of_no_use).collect();
             if !of_no_use.is_empty() {
                 self.leave_out(of_no_use);
+                (self.failures, self.doubts) = (0, 0);
                 return Ended::Anew;
             }
             // (With none, the server has waited already.)
@@ -262,6 +264,7 @@ impl Reader<'_> {
                     self.landed.landed(&footprint, time);
                     if let Footprint::Statements(of, _) = footprint
                         && self.horizon.left_out().count(&of, now)
+                        && !taken.unread.contains(&of)
                     {
                         taken.unread.push(of);
                     }
