@@ -20,9 +20,12 @@ const BOUND_S: f64 = 8.0;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn applications_without_retries_do_not_notice_how_members_fail() {
-    let deployment = Deployment::start(MongodOptions::replica_set(3))
-        .await
-        .unwrap();
+    let options = MongodOptions {
+        // Beside the other tests a member may take long to catch up.
+        start_timeout: PATIENCE * 3,
+        ..MongodOptions::replica_set(3)
+    };
+    let deployment = Deployment::start(options).await.unwrap();
     let proxy = Proxy::start(&deployment.seed_uri(), &[]);
     let mut load = load(&deployment, &proxy);
     for fault in [Fault::StepDown, Fault::Kill, Fault::Freeze, Fault::Rolling] {
