@@ -1,6 +1,6 @@
 //! The `petiole` program; everything is in the library.
 
 fn main() -> std::process::ExitCode {
-    petiole::memory::use_one_arena();
+    petiole::memory::tune_allocator();
     petiole::cli::main()
 }

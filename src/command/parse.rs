@@ -182,6 +182,11 @@ impl Command {
         self.text(self.name)
     }
 
+    /// The same, as bytes.
+    pub fn name_as_sent(&self) -> &[u8] {
+        self.slice(self.name)
+    }
+
     /// `$db`; empty when absent.
     pub fn db(&self) -> &str {
         self.text(self.db)
@@ -190,6 +195,13 @@ impl Command {
     /// The string value of the first field: for most commands, the collection.
     pub fn collection(&self) -> Option<&str> {
         self.collection.map(|s| self.text(s))
+    }
+
+    /// `$db` and the string value of the first field, empty when absent: for who compares names and
+    /// needn't have them as text.
+    pub fn namespace(&self) -> (&[u8], &[u8]) {
+        let collection = self.collection.map(|span| self.slice(span));
+        (self.slice(self.db), collection.unwrap_or_default())
     }
 
     /// The session id document.

@@ -39,11 +39,12 @@ impl fmt::Display for ShapeId {
 #[must_use]
 pub fn shape_id(command: &Command, msg: &OpMsg) -> ShapeId {
     let mut hash = Hash::default();
-    hash.put(command.db());
-    hash.put(command.name());
+    let (db, collection) = command.namespace();
+    hash.name(db);
+    hash.name(command.name_as_sent());
     // (The first field of other commands holds a number or a user's name.)
     if walk::names_collection(command.kind) {
-        hash.put(command.collection().unwrap_or_default());
+        hash.name(collection);
     }
     fields(command, msg, &mut hash);
     ShapeId(hash.finish())

@@ -82,7 +82,8 @@ pub fn statements(command: &Command, msg: &OpMsg) -> Option<Vec<Statement>> {
     if command.field(FieldName::EncryptionInformation).is_some() {
         return None;
     }
-    let mut out = Vec::new();
+    // (One, mostly.)
+    let mut out = Vec::with_capacity(1);
     match command.kind {
         Kind::Insert => each(command, msg, "documents", |document| {
             out.push(Statement::landed_insert(document));

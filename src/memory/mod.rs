@@ -5,7 +5,7 @@
 //! message, and look at its [`Pressure`]. What it can't do itself (shrink the cache), it asks
 //! for through [`Levers`].
 //!
-//! - `arena`: the allocator, with one arena
+//! - `allocator`: what it is told when the program starts
 //! - `system`: what the operating system says
 //! - `objects`: live objects by kind, with ages
 //! - `buffers`: bytes in the buffers of connections and links
@@ -15,7 +15,7 @@
 //! - `watch`: the task that samples, decides and acts
 //! - `report`: what is told
 
-mod arena;
+mod allocator;
 mod budget;
 mod buffers;
 mod leak;
@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-pub use self::arena::use_one_arena;
+pub use self::allocator::tune_allocator;
 use self::budget::Budget;
 pub use self::budget::{BudgetStats, NoRoom, Permit};
 pub use self::buffers::{Buffers, Held};

@@ -194,7 +194,7 @@ pub struct Reply {
     /// must be replaced when it is written.
     pub replayed: bool,
     news: News,
-    view: OnceLock<Box<ReplyView>>,
+    view: OnceLock<Arc<ReplyView>>,
 }
 
 /// Whether there is more in a reply than its result.
@@ -216,7 +216,7 @@ impl Reply {
         }
     }
 
-    /// A reply from the server to this very request. It is looked at once, for all who would only
+    /// A reply from a server. It is looked at once, for all who would only
     /// find that it is a success.
     pub fn from_server(frame: Frame) -> Reply {
         let mut reply = Reply::new(frame, false);
@@ -234,6 +234,15 @@ impl Reply {
     /// A reply document of the proxy's own.
     pub fn document(request: &Frame, document: &[u8]) -> Reply {
         Reply::message(build::op_msg(0, request.header().request_id, 0, document))
+    }
+
+    /// The same for several requests: made and looked at once, and each gets a clone. (Ids are given when
+    /// it is written, as to all messages of the proxy's own.)
+    pub fn for_several(document: &[u8]) -> Reply {
+        let bytes = build::op_msg(0, 0, 0, document);
+        let reply = Reply::from_server(Frame { bytes });
+        reply.view();
+        reply
     }
 
     /// A message of the proxy's own.
@@ -255,7 +264,7 @@ impl Reply {
     /// What it says: read once, however many ask.
     pub fn view(&self) -> &ReplyView {
         self.view
-            .get_or_init(|| Box::new(ReplyView::read(self.body())))
+            .get_or_init(|| Arc::new(ReplyView::read(self.body())))
     }
 
     /// The reply document: the body section of an OP_MSG, or the only document of an OP_REPLY.

@@ -38,6 +38,11 @@ impl Default for Hash {
 }
 
 impl Hash {
+    /// A name that is part of the shape.
+    pub fn name(&mut self, name: &[u8]) {
+        self.0.write(name);
+    }
+
     pub fn finish(&self) -> u64 {
         self.0.finish()
     }

@@ -81,18 +81,21 @@ impl Fence {
     }
 
     fn stand(&mut self, footprint: &Footprint) {
-        for scope in self.fences.scopes.of(footprint) {
-            if !self.standing.scopes.contains(&scope) {
-                self.fences.scopes.raise(&[scope]);
-                if self.standing.origin == Origin::Transaction {
-                    self.fences.scopes.note_held(&[scope], true);
-                }
-                self.standing.scopes.push(scope);
-            }
+        let mut scopes = self.fences.scopes.of(footprint);
+        scopes.retain(|scope| !self.standing.scopes.contains(scope));
+        self.fences.scopes.raise(&scopes);
+        if self.standing.origin == Origin::Transaction {
+            self.fences.scopes.note_held(&scopes, true);
+        }
+        match self.standing.scopes.is_empty() {
+            true => self.standing.scopes = scopes,
+            false => self.standing.scopes.extend(scopes),
         }
         if let Footprint::Statements(ns, statements) = footprint {
             let collection = self.fences.collection_of(&ns.db, &ns.collection);
             let held = collection.begin(statements, self.standing.origin, &self.fences);
+            // (Nearly always the only one, and large.)
+            self.standing.precise.reserve_exact(1);
             self.standing.precise.push((collection, held));
         }
     }

@@ -126,6 +126,11 @@ impl Fences {
         self.scopes.is_held(db, collection)
     }
 
+    /// Whether that may be so of any collection at all.
+    pub fn is_any_held(&self) -> bool {
+        self.scopes.is_any_held()
+    }
+
     /// A read is about to be sent: its answer may be stored, or shared, if nothing it meets is
     /// being written. `None`: something is, and it reaches whole scopes.
     pub fn open_window(

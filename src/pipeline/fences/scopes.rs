@@ -19,6 +19,8 @@ pub(super) struct Scopes {
     table: Box<[Scope]>,
     /// Fences of open transactions by scope.
     held: Box<[AtomicU64]>,
+    /// All of them: mostly there are none, and nobody need look further.
+    held_in_all: AtomicU64,
     hasher: RandomState,
 }
 
@@ -72,6 +74,7 @@ impl Scopes {
         Scopes {
             table: (0..SCOPES).map(|_| Scope::default()).collect(),
             held: (0..SCOPES).map(|_| AtomicU64::new(0)).collect(),
+            held_in_all: AtomicU64::new(0),
             hasher: RandomState::default(),
         }
     }
@@ -142,6 +145,9 @@ impl Scopes {
     /// Whether an open transaction has written in the collection, or may have: a write there may
     /// have to wait for it.
     pub fn is_held(&self, db: &str, collection: &str) -> bool {
+        if !self.is_any_held() {
+            return false;
+        }
         let scopes = [
             EVERYTHING,
             self.collection(db, collection),
@@ -155,8 +161,18 @@ impl Scopes {
         scopes.into_iter().any(held)
     }
 
+    /// Whether any open transaction has written, or may have.
+    pub fn is_any_held(&self) -> bool {
+        self.held_in_all.load(SeqCst) != 0
+    }
+
     /// A transaction has written in these scopes, or has ended.
     pub fn note_held(&self, scopes: &[u32], held: bool) {
+        let count = scopes.len() as u64;
+        match held {
+            true => self.held_in_all.fetch_add(count, SeqCst),
+            false => self.held_in_all.fetch_sub(count, SeqCst),
+        };
         for held_by in scopes.iter().filter_map(|&s| self.held.get(s as usize)) {
             match held {
                 true => held_by.fetch_add(1, SeqCst),

@@ -28,7 +28,7 @@ use super::split::{self, Share};
 use super::tally::{self, Did};
 use crate::command::{ReplyView, labels};
 use crate::config::WriteKind;
-use crate::pipeline::{Decision, Failure, OwnSession, OwnedNext, Trail};
+use crate::pipeline::{Decision, Failure, OwnSession, OwnedNext, Reply, Trail};
 use crate::wire::doc;
 
 /// Several clients' writes in one command.
@@ -221,11 +221,13 @@ impl<'a> Batch<'a> {
 
     async fn answer(mut self, reply: Bytes, results: Vec<Bytes>) {
         if !ReplyView::read(&reply).ok {
-            let parts = self
-                .members
-                .iter()
-                .map(|(_, share)| split::whole(&reply, share.labelled));
-            let parts = parts.map(Part::Answer).collect();
+            let whole = |labelled| Reply::for_several(&split::whole(&reply, labelled));
+            let [plain, labelled] = [false, true].map(whole);
+            let parts = self.members.iter().map(|(_, share)| match share.labelled {
+                true => Part::Answer(labelled.clone()),
+                false => Part::Answer(plain.clone()),
+            });
+            let parts = parts.collect();
             return self.tell(&reply, parts);
         }
         let mut parts = self.parts(&reply, &results);
@@ -269,7 +271,10 @@ impl<'a> Batch<'a> {
             (_, Form::Plain) => {
                 let did = tally::of_totals(reply, kind, self.members.len())?;
                 let part = |(share, did): (&Share, Option<Did<'_>>)| match did {
-                    Some(did) => Part::Answer(tally::reply_of_totals(reply, kind, share, did)),
+                    Some(did) => {
+                        let own = tally::reply_of_totals(reply, kind, share, did);
+                        Part::Answer(Reply::for_several(&own))
+                    }
                     None => Part::Unknown,
                 };
                 Some(shares().zip(did).map(part).collect())
@@ -278,7 +283,10 @@ impl<'a> Batch<'a> {
                 let did = tally::of_results(results, kind, self.members.len())?;
                 let part = |(share, did): (&Share, Did<'_>)| match did {
                     Did::Failed(_) => Part::Undone,
-                    did => Part::Answer(tally::reply_of_bulk(reply, kind, share, did)),
+                    did => {
+                        let own = tally::reply_of_bulk(reply, kind, share, did);
+                        Part::Answer(Reply::for_several(&own))
+                    }
                 };
                 Some(shares().zip(did).map(part).collect())
             }
@@ -362,7 +370,7 @@ impl<'a> Batch<'a> {
 
 /// One client's part in the outcome.
 enum Part {
-    Answer(Bytes),
+    Answer(Reply),
     /// Nothing was done for it. What the server says to that, it says to the client's own command.
     Undone,
     /// The reply doesn't tell.

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::Shared;
 use super::batch::Batch;
 use super::journal::State;
@@ -13,19 +11,19 @@ use super::queue::{Member, Told};
 use super::stats::Alone;
 use crate::config::WriteKind;
 use crate::memory::{Kind, Live};
-use crate::pipeline::OwnedNext;
+use crate::pipeline::{OwnedNext, Reply};
 
 /// The right to send for a group. Dropped, those who queue have their turn.
 pub(super) struct Turn {
     shared: Arc<Shared>,
     next: OwnedNext,
-    key: Box<[u8]>,
+    key: Arc<[u8]>,
     is_over: bool,
     _live: Live,
 }
 
 impl Turn {
-    pub fn new(shared: Arc<Shared>, next: OwnedNext, key: Box<[u8]>) -> Turn {
+    pub fn new(shared: Arc<Shared>, next: OwnedNext, key: Arc<[u8]>) -> Turn {
         Turn {
             _live: shared.fences.memory().live(Kind::Batches),
             shared,
@@ -81,7 +79,7 @@ impl Drop for Turn {
         if let Ok(runtime) = tokio::runtime::Handle::try_current()
             && !members.is_empty()
         {
-            let key = std::mem::take(&mut self.key);
+            let key = Arc::clone(&self.key);
             let turn = Turn::new(Arc::clone(&self.shared), self.next.clone(), key);
             runtime.spawn(async move {
                 commit(&turn.shared, &turn.next, members).await;
@@ -143,7 +141,7 @@ async fn alone(shared: &Shared, next: &OwnedNext, member: Member) {
     member
         .ticket
         .tell(match next.borrow().run(&mut request).await {
-            Ok(reply) => Told::Answer(Bytes::copy_from_slice(reply.body()), request.trail),
+            Ok(reply) => Told::Answer(Reply::for_several(reply.body()), request.trail),
             Err(failure) => Told::Failed(failure),
         });
 }

@@ -15,13 +15,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::key::WriteId;
 use super::queue::Ticket;
-use crate::pipeline::OwnSession;
+use crate::pipeline::{OwnSession, Reply};
 
 /// The newest write of each session.
 pub(super) struct Journal {
@@ -50,7 +49,7 @@ pub(super) enum State {
     /// It waits for a batch, or is in one, or that isn't decided yet.
     Queued(Arc<Ticket>),
     /// It was answered.
-    Done(Bytes),
+    Done(Reply),
     /// It was sent in a batch that got no answer.
     Doubt(Doubt),
 }
@@ -184,7 +183,7 @@ mod tests {
             open(&journal, &first),
             Found::Known(State::Queued(_))
         ));
-        journal.set(Some(&first), State::Done(Bytes::new()));
+        journal.set(Some(&first), State::Done(Reply::for_several(&[])));
         assert!(done(&journal, &first));
         let other_user = WriteId {
             principal: 7,
@@ -198,7 +197,7 @@ mod tests {
         let journal = Journal::new(10);
         open(&journal, &write(1, 6));
         assert!(matches!(open(&journal, &write(1, 5)), Found::Outdated(6)));
-        journal.set(Some(&write(1, 5)), State::Done(Bytes::new()));
+        journal.set(Some(&write(1, 5)), State::Done(Reply::for_several(&[])));
         assert!(matches!(
             open(&journal, &write(1, 6)),
             Found::Known(State::Queued(_))
@@ -223,7 +222,7 @@ mod tests {
         let journal = Journal::new(10);
         for session in 0..200 {
             open(&journal, &write(session, 1));
-            journal.set(Some(&write(session, 1)), State::Done(Bytes::new()));
+            journal.set(Some(&write(session, 1)), State::Done(Reply::for_several(&[])));
             for recent in session.saturating_sub(9)..=session {
                 let found = journal.generations.lock().get(&write(recent, 1)).is_some();
                 assert!(found, "{recent} at {session}");

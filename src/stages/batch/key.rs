@@ -8,6 +8,8 @@
 //! Absent on purpose: ordered inserts of several documents. What a client's second document does
 //! depends on its first one's fate, and no command stops for one client and goes on for the next.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::statement::Single;
@@ -23,7 +25,7 @@ use crate::wire::op_msg::{CHECKSUM_PRESENT, OpMsg};
 pub(super) struct Write {
     pub kind: WriteKind,
     /// Kind, principal, namespace and the fields that all commands of a batch have in common.
-    pub key: Box<[u8]>,
+    pub key: Arc<[u8]>,
     /// Where those fields begin in the key, as raw elements.
     carried: usize,
     /// Whole documents (of an update or delete: its statement), one after the other.
@@ -72,10 +74,14 @@ impl Write {
         if msg.flags & !CHECKSUM_PRESENT != 0 || msg.unknown.is_some() || command.unacknowledged {
             return Err(Alone::Fields);
         }
-        let fields = Fields::read(kind, command).ok_or(Alone::Fields)?;
-        let (db, collection) = (command.db(), command.collection().unwrap_or_default());
-        let special = matches!(db, "" | "admin" | "config" | "local");
-        if special || collection.is_empty() || collection.starts_with("system.") {
+        let fields = Fields::read(kind, request).ok_or(Alone::Fields)?;
+        let (db, collection) = command.namespace();
+        let special = matches!(db, b"" | b"admin" | b"config" | b"local");
+        let is_text = |name: &[u8]| name.is_ascii() || std::str::from_utf8(name).is_ok();
+        if !is_text(db) || !is_text(collection) {
+            return Err(Alone::Fields);
+        }
+        if special || collection.is_empty() || collection.starts_with(b"system.") {
             return Err(Alone::Namespace);
         }
         if command.max_time_ms.is_some_and(|ms| ms > 0) {
@@ -105,11 +111,10 @@ impl Write {
                 (Some(single.document), single.is_idempotent)
             }
         };
-        let (key, carried) = key(kind, request, &fields);
         Ok(Write {
             kind,
-            key,
-            carried,
+            key: fields.key.into(),
+            carried: fields.carried,
             documents,
             count,
             selects,
@@ -142,22 +147,21 @@ fn may_insert(
     Ok(())
 }
 
-/// The key, and where in it the carried fields begin.
-fn key(kind: WriteKind, request: &Request, fields: &Fields<'_>) -> (Box<[u8]>, usize) {
-    let command = &request.command;
-    let mut key = Vec::with_capacity(128);
+/// What a key begins with: all but the carried fields.
+fn key(kind: WriteKind, request: &Request) -> Vec<u8> {
+    let mut key = Vec::with_capacity(USUAL_KEY);
     key.push(kind as u8);
     key.extend_from_slice(&request.principal.id.to_le_bytes());
-    for name in [command.db(), command.collection().unwrap_or_default()] {
-        key.extend_from_slice(name.as_bytes());
+    let (db, collection) = request.command.namespace();
+    for name in [db, collection] {
+        key.extend_from_slice(name);
         key.push(0);
     }
-    let carried = key.len();
-    for element in &fields.carried {
-        key.extend_from_slice(element);
-    }
-    (key.into(), carried)
+    key
 }
+
+/// Bytes that most keys fit into.
+const USUAL_KEY: usize = 160;
 
 /// The command's fields, none of them twice.
 #[derive(Default)]
@@ -167,13 +171,19 @@ struct Fields<'a> {
     session: Option<[u8; 16]>,
     number: Option<i64>,
     cluster_time: Option<(u64, Bytes)>,
-    carried: Vec<&'a [u8]>,
+    key: Vec<u8>,
+    /// Where the carried fields begin in it.
+    carried: usize,
 }
 
 impl<'a> Fields<'a> {
-    fn read(kind: WriteKind, command: &'a Command) -> Option<Fields<'a>> {
+    fn read(kind: WriteKind, request: &'a Request) -> Option<Fields<'a>> {
+        let command = &request.command;
+        let key = key(kind, request);
         let mut fields = Fields {
             ordered: true,
+            carried: key.len(),
+            key,
             ..Fields::default()
         };
         let mut all = command.fields();
@@ -228,7 +238,7 @@ impl<'a> Fields<'a> {
             | FieldName::ReadPreference
             | FieldName::ApiVersion
             | FieldName::ApiDeprecationErrors => {
-                self.carried.push(element.raw);
+                self.key.extend_from_slice(element.raw);
                 Some(())
             }
             _ => None,

@@ -147,44 +147,49 @@ impl Stage for Batch {
         if !self.shared.kinds.contains(&kind) {
             return next.run(request);
         }
-        Answer::later(self.shared.write(kind, request, next))
+        self.shared.write(kind, request, next)
     }
 }
 
 impl Shared {
-    async fn write(
-        self: &Arc<Self>,
+    fn write<'a>(
+        self: &'a Arc<Self>,
         kind: WriteKind,
-        request: &mut Request,
-        next: Next<'_>,
-    ) -> Outcome {
+        request: &'a mut Request,
+        next: Next<'a>,
+    ) -> Answer<'a> {
         self.stats.client_write(kind);
         let write = match self.eligible(kind, request) {
             Ok(write) => write,
-            Err(why) => return self.alone(why, request, next).await,
+            Err(why) => return self.alone(why, request, next),
         };
         let ticket = Arc::new(Ticket::default());
         if let Some(id) = &write.id {
             match self.journal.open(id, &ticket) {
                 Found::New => {}
-                Found::Known(state) => return self.again(state, &write, request, next).await,
-                Found::Outdated(newer) => return Ok(too_old(request, id.number, newer)),
+                Found::Known(state) => {
+                    return Answer::later(self.again(state, write, request, next));
+                }
+                Found::Outdated(newer) => {
+                    return Answer::Now(Ok(too_old(request, id.number, newer)));
+                }
             }
         }
         if let Err(why) = self.may_queue(&write, request, next) {
             self.goes_alone(write.id.as_ref(), &ticket);
-            return self.alone(why, request, next).await;
+            return self.alone(why, request, next);
         }
-        self.commit(write, ticket, request, next).await
+        self.commit(write, ticket, request, next)
     }
 
     /// Whether the write may be batched at all. Says the same of its retry.
     fn eligible(&self, kind: WriteKind, request: &Request) -> Result<Write, Alone> {
         let write = Write::read(kind, request, &self.wanted)?;
-        let db = request.command.db();
-        let collection = request.command.collection().unwrap_or_default();
-        let mut patterns = self.bypass_namespaces.iter();
-        if patterns.any(|p| p.matches(db, collection)) {
+        let is_bypassed = |pattern: &config::NamespacePattern| {
+            let collection = request.command.collection().unwrap_or_default();
+            pattern.matches(request.command.db(), collection)
+        };
+        if self.bypass_namespaces.iter().any(is_bypassed) {
             return Err(Alone::Namespace);
         }
         Ok(write)
@@ -208,9 +213,11 @@ impl Shared {
         if write.count > abilities.max_documents || write.documents.len() > abilities.max_size {
             return Err(Alone::Large);
         }
-        let collection = request.command.collection().unwrap_or_default();
-        if self.fences.is_held(request.command.db(), collection) {
-            return Err(Alone::Held);
+        if self.fences.is_any_held() {
+            let collection = request.command.collection().unwrap_or_default();
+            if self.fences.is_held(request.command.db(), collection) {
+                return Err(Alone::Held);
+            }
         }
         Ok(())
     }
@@ -226,29 +233,27 @@ impl Shared {
         self.goes_alone(member.write.id.as_ref(), &member.ticket);
     }
 
-    async fn alone(&self, why: Alone, request: &mut Request, next: Next<'_>) -> Outcome {
+    fn alone<'a>(&self, why: Alone, request: &'a mut Request, next: Next<'a>) -> Answer<'a> {
         self.stats.alone(why);
-        next.run(request).await
+        next.run(request)
     }
 
     /// Leaves at once, or queues.
-    async fn commit(
-        self: &Arc<Self>,
+    fn commit<'a>(
+        self: &'a Arc<Self>,
         write: Write,
         ticket: Arc<Ticket>,
-        request: &mut Request,
-        next: Next<'_>,
-    ) -> Outcome {
-        let (key, id) = (write.key.clone(), write.id);
+        request: &'a mut Request,
+        next: Next<'a>,
+    ) -> Answer<'a> {
+        let (key, id) = (Arc::clone(&write.key), write.id);
         let live = || self.fences.memory().live(memory::Kind::QueuedWrites);
         let member = |write| Member::new(request, write, Arc::clone(&ticket), live());
-        let why = match self.groups.enter(write, !self.linger.is_zero(), member) {
-            Entered::First => Alone::First,
-            Entered::Full => Alone::QueueFull,
+        let turn = |key| Turn::new(Arc::clone(self), next.to_owned(), key);
+        match self.groups.enter(write, !self.linger.is_zero(), member) {
             Entered::Queued { starts } => {
                 if starts {
-                    let turn = Turn::new(Arc::clone(self), next.to_owned(), key.clone());
-                    tokio::spawn(turn.run());
+                    tokio::spawn(turn(Arc::clone(&key)).run());
                 }
                 let place = Place {
                     shared: self,
@@ -256,21 +261,31 @@ impl Shared {
                     id,
                     ticket,
                 };
-                return place.wait(request, next).await;
+                Answer::later(place.wait(request, next))
             }
-        };
-        self.goes_alone(id.as_ref(), &ticket);
-        let turn = (why == Alone::First).then(|| Turn::new(Arc::clone(self), next.to_owned(), key));
-        let outcome = self.alone(why, request, next).await;
-        drop(turn);
-        outcome
+            Entered::Full => {
+                self.goes_alone(id.as_ref(), &ticket);
+                self.alone(Alone::QueueFull, request, next)
+            }
+            Entered::First => {
+                // Those who queue meanwhile have their turn when this returns, or is given up.
+                let turn = turn(key);
+                self.goes_alone(id.as_ref(), &ticket);
+                let answer = self.alone(Alone::First, request, next);
+                Answer::later(async move {
+                    let outcome = answer.await;
+                    drop(turn);
+                    outcome
+                })
+            }
+        }
     }
 
     /// A retry.
     async fn again(
         &self,
         state: State,
-        write: &Write,
+        write: Write,
         request: &mut Request,
         next: Next<'_>,
     ) -> Outcome {
@@ -282,10 +297,10 @@ impl Shared {
             },
             State::Done(answer) => {
                 self.stats.journal_answer();
-                let answer = split::retried(&answer, write.kind, write.count).unwrap_or(answer);
-                Ok(Reply::document(&request.frame, &answer))
+                let retried = split::retried(answer.body(), write.kind, write.count);
+                Ok(retried.map_or(answer, |own| Reply::for_several(&own)))
             }
-            State::Doubt(doubt) => self.resolve(doubt, write, request, next).await,
+            State::Doubt(doubt) => self.resolve(doubt, &write, request, next).await,
         }
     }
 
@@ -311,19 +326,19 @@ impl Shared {
         request.trail.join(&asked.trail);
         let reply = outcome?;
         let view = reply.view();
-        let answer = split::whole(reply.body(), true);
+        let answer = Reply::for_several(&split::whole(reply.body(), true));
         if view.ok && !view.has_label(labels::RETRYABLE_WRITE) {
             let done = State::Done(answer.clone());
             self.journal.set(write.id.as_ref(), done);
         }
-        Ok(Reply::document(&request.frame, &answer))
+        Ok(answer)
     }
 
     fn outcome(&self, told: Told, request: &mut Request) -> Outcome {
         match told {
-            Told::Answer(body, trail) => {
+            Told::Answer(reply, trail) => {
                 request.trail.join(&trail);
-                Ok(Reply::document(&request.frame, &body))
+                Ok(reply)
             }
             Told::Failed(failure) => Err(failure),
             Told::Alone => Err(Failure::lost("the write was to go alone")),
@@ -345,7 +360,7 @@ impl Shared {
 /// under way already.
 struct Place<'a> {
     shared: &'a Arc<Shared>,
-    key: Box<[u8]>,
+    key: Arc<[u8]>,
     id: Option<WriteId>,
     ticket: Arc<Ticket>,
 }

@@ -18,7 +18,6 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use foldhash::fast::RandomState;
@@ -29,15 +28,15 @@ use tokio::time::Instant;
 use super::key::Write;
 use crate::command::ValueKey;
 use crate::memory::Live;
-use crate::pipeline::{Exchanges, Failure, Principal, Request, Trail, home};
+use crate::pipeline::{Exchanges, Failure, Principal, Reply, Request, Trail, home};
 use crate::wire::frame::Frame;
 use crate::wire::op_msg::OpMsg;
 
 /// What a client is told of its write.
 #[derive(Clone)]
 pub(super) enum Told {
-    /// The reply document, and what was decided about the command that it answers.
-    Answer(Bytes, Trail),
+    /// The reply, and what was decided about the command that it answers.
+    Answer(Reply, Trail),
     /// There is none.
     Failed(Failure),
     /// Nothing was sent: do it yourself.
@@ -136,7 +135,7 @@ impl Drop for Member {
 /// The groups that have something under way.
 #[derive(Default)]
 pub(super) struct Groups {
-    groups: DashMap<Box<[u8]>, Group, RandomState>,
+    groups: DashMap<Arc<[u8]>, Group, RandomState>,
     /// Bytes of documents that wait in all of them.
     bytes: AtomicUsize,
 }
@@ -168,7 +167,7 @@ impl Groups {
         queue_first: bool,
         member: impl FnOnce(Write) -> Member,
     ) -> Entered {
-        let mut entry = match self.groups.entry(write.key.clone()) {
+        let mut entry = match self.groups.entry(Arc::clone(&write.key)) {
             Entry::Vacant(vacant) if queue_first => {
                 let mut group = vacant.insert(Group::with_a_turn());
                 self.push(&mut group, member(write));

@@ -13,7 +13,7 @@ use super::merge;
 use super::queue::{Member, Told};
 use super::split::{self, Share};
 use crate::command::ReplyView;
-use crate::pipeline::{Decision, OwnSession, OwnedNext, Trail};
+use crate::pipeline::{Decision, OwnSession, OwnedNext, Reply, Trail};
 
 /// A batch that as a whole can't be answered, in a task beside the queue. Each write gets a slice
 /// of time as long as others wait, so that one whose document is blocked doesn't hold up the rest:
@@ -68,7 +68,7 @@ impl Settling {
             } else if !view.ok && limit.is_some() && view.code == Some(super::MAX_TIME_MS_EXPIRED) {
                 self.waiting.push_back((member, share));
             } else {
-                let part = split::whole(&body, share.labelled);
+                let part = Reply::for_several(&split::whole(&body, share.labelled));
                 let may_still_land = !view.ok && trail.has(Decision::InDoubt);
                 let stays = must_stay_askable(&view) || may_still_land;
                 is_settled &= !stays;

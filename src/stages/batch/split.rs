@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use crate::config::WriteKind;
+use crate::pipeline::Reply;
 use crate::wire::build::DocBuf;
 use crate::wire::doc::{self, Element};
 
@@ -22,7 +23,9 @@ pub(super) struct Share {
 }
 
 /// Splits the reply (`ok: 1`) to a batch; `None` if it doesn't add up. `shares` follow each other.
-pub(super) fn split(reply: &[u8], shares: &[Share]) -> Option<Vec<Bytes>> {
+///
+/// Most clients are told the same: without an error, a reply is made once for all whose share is alike.
+pub(super) fn split(reply: &[u8], shares: &[Share]) -> Option<Vec<Reply>> {
     let elements: Vec<Element<'_>> = doc::elements(reply).collect::<Result<_, _>>().ok()?;
     let errors = errors(&elements)?;
     let total: usize = shares.iter().map(|s| s.count).sum();
@@ -32,11 +35,23 @@ pub(super) fn split(reply: &[u8], shares: &[Share]) -> Option<Vec<Bytes>> {
     }
     let mut rest = errors.as_slice();
     let mut parts = Vec::with_capacity(shares.len());
+    let mut last: Option<(&Share, Reply)> = None;
     for share in shares {
         let mine = rest.partition_point(|(index, _)| *index < share.first + share.count);
         let (own, others) = rest.split_at_checked(mine)?;
         rest = others;
-        parts.push(part(&elements, share, own)?);
+        if let Some((alike, reply)) = &last
+            && own.is_empty()
+            && (alike.count, alike.labelled) == (share.count, share.labelled)
+        {
+            parts.push(reply.clone());
+            continue;
+        }
+        let reply = Reply::for_several(&part(&elements, share, own)?);
+        if own.is_empty() {
+            last = Some((share, reply.clone()));
+        }
+        parts.push(reply);
     }
     rest.is_empty().then_some(parts)
 }
@@ -176,7 +191,7 @@ mod tests {
 
     fn parts(reply: Document, counts: &[usize]) -> Option<Vec<Document>> {
         let parts = split(&reply.to_vec().unwrap(), &shares(counts))?;
-        let read = |p: &Bytes| Document::from_reader(p.as_ref()).unwrap();
+        let read = |p: &Reply| Document::from_reader(p.body()).unwrap();
         Some(parts.iter().map(read).collect())
     }
 
