@@ -4,8 +4,9 @@
 //! can be sent again, whole or client by client, and the server runs those statements only that it
 //! hasn't run. (When a link dies, or the server says so, the retry stage below does that, as with
 //! any other write.) That makes the outcome exact when a link dies, when the batch as a whole is refused
-//! for what one client sent, when one client's document is blocked by somebody's transaction, and
-//! when totals don't tell what each update did (`tally`).
+//! for what one client sent, when one client's document is blocked by somebody's transaction, when all
+//! that is wrong with the documents is too much for one reply, and when totals don't tell what each update did
+//! (`tally`).
 //! On a standalone, a lost batch is lost as each write would have been.
 //!
 //! What is sent again here is what has been answered: to learn more than the answer tells.
@@ -95,7 +96,7 @@ impl<'a> Batch<'a> {
         self.shared.stats.batch(self.kind, self.members.len());
         match self.send().await {
             Sent::Answered(reply, results) => self.answer(reply, results).await,
-            Sent::Unanswered(failure) => self.fail(failure),
+            Sent::Unanswered(failure) => self.unanswered(failure),
             Sent::Unsettled => self.settle(),
             Sent::Refused => {
                 self.give_session_back();
@@ -246,7 +247,7 @@ impl<'a> Batch<'a> {
                 }
                 Sent::Unanswered(mut failure) => {
                     failure.sent = true;
-                    return self.fail(failure);
+                    return self.unanswered(failure);
                 }
                 Sent::Answered(..) | Sent::Unsettled | Sent::Refused => return self.settle(),
             }
@@ -319,6 +320,17 @@ impl<'a> Batch<'a> {
             self.settle_for(!askable);
         } else if !askable {
             self.give_session_back();
+        }
+    }
+
+    /// Nobody knows what became of it. If that may be because its reply was more than the server can
+    /// send, each is asked for by itself.
+    fn unanswered(self, failure: Failure) {
+        let sizes = self.members.iter().map(|(m, _)| m.write.documents.len());
+        let may_overflow = self.members.len() > 1 && sizes.sum::<usize>() > SURELY_ANSWERED;
+        match self.session {
+            Some(_) if failure.sent && may_overflow => self.settle(),
+            _ => self.fail(failure),
         }
     }
 
@@ -407,6 +419,10 @@ pub(super) fn in_doubt(session: OwnSession, share: &Share, trail: &Trail) -> Sta
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
+
+/// Bytes of documents of which a server can tell all that is wrong with them, even if each says its values many
+/// times over: more than 16 MiB it can't send, and closes the connection.
+pub(super) const SURELY_ANSWERED: usize = 512 * 1024;
 
 /// IllegalOperation: the server has no sessions with numbers (a standalone).
 const NO_RETRYABLE_WRITES: i32 = 20;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 
+use super::batch::SURELY_ANSWERED;
 use crate::pipeline::{Next, Request};
 use crate::wire::build::DocBuf;
 use crate::wire::doc;
@@ -21,7 +22,8 @@ pub(super) struct Abilities {
     pub bulk: bool,
     /// `maxWriteBatchSize`.
     pub max_documents: usize,
-    /// `maxMessageSizeBytes`, less what the command itself may take.
+    /// `maxMessageSizeBytes`, less what the command itself may take; less where a batch whose errors are too much
+    /// for one reply can't be asked for again.
     pub max_size: usize,
 }
 
@@ -110,11 +112,16 @@ fn read(hello: &[u8]) -> Option<Abilities> {
         return None;
     }
     let sessions = get("logicalSessionTimeoutMinutes").is_some_and(|e| !e.is_null());
+    let retryable = get("setName").is_some() && sessions;
+    let max_size = number("maxMessageSizeBytes")?.saturating_sub(COMMAND);
     Some(Abilities {
-        retryable: get("setName").is_some() && sessions,
+        retryable,
         bulk: number("maxWireVersion")? >= BULK_WRITE,
         max_documents: number("maxWriteBatchSize")?,
-        max_size: number("maxMessageSizeBytes")?.saturating_sub(COMMAND),
+        max_size: match retryable {
+            true => max_size,
+            false => max_size.min(SURELY_ANSWERED),
+        },
     })
 }
 

@@ -222,7 +222,10 @@ mod tests {
         let journal = Journal::new(10);
         for session in 0..200 {
             open(&journal, &write(session, 1));
-            journal.set(Some(&write(session, 1)), State::Done(Reply::for_several(&[])));
+            journal.set(
+                Some(&write(session, 1)),
+                State::Done(Reply::for_several(&[])),
+            );
             for recent in session.saturating_sub(9)..=session {
                 let found = journal.generations.lock().get(&write(recent, 1)).is_some();
                 assert!(found, "{recent} at {session}");

@@ -293,12 +293,14 @@ impl Shared {
             State::Alone => self.alone(Alone::Retry, request, next).await,
             State::Queued(ticket) => match ticket.told().await {
                 Told::Alone => self.alone(Alone::Retry, request, next).await,
+                Told::Answer(answer, trail) => {
+                    self.outcome(Told::Answer(repeated(answer, &write), trail), request)
+                }
                 told => self.outcome(told, request),
             },
             State::Done(answer) => {
                 self.stats.journal_answer();
-                let retried = split::retried(answer.body(), write.kind, write.count);
-                Ok(retried.map_or(answer, |own| Reply::for_several(&own)))
+                Ok(repeated(answer, &write))
             }
             State::Doubt(doubt) => self.resolve(doubt, &write, request, next).await,
         }
@@ -399,6 +401,12 @@ impl Drop for Place<'_> {
             self.leave();
         }
     }
+}
+
+/// The answer to a retry of a write that was answered so.
+fn repeated(answer: Reply, write: &Write) -> Reply {
+    let retried = split::retried(answer.body(), write.kind, write.count);
+    retried.map_or(answer, |own| Reply::for_several(&own))
 }
 
 /// The server's own answer to a retry that comes too late.

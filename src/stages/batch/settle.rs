@@ -13,7 +13,7 @@ use super::merge;
 use super::queue::{Member, Told};
 use super::split::{self, Share};
 use crate::command::ReplyView;
-use crate::pipeline::{Decision, OwnSession, OwnedNext, Reply, Trail};
+use crate::pipeline::{Decision, Failure, OwnSession, OwnedNext, Reply, Trail};
 
 /// A batch that as a whole can't be answered, in a task beside the queue. Each write gets a slice
 /// of time as long as others wait, so that one whose document is blocked doesn't hold up the rest:
@@ -50,13 +50,14 @@ impl Settling {
             trail.join(&request.trail);
             let body = match outcome {
                 Ok(reply) => Bytes::copy_from_slice(reply.body()),
-                Err(mut failure) => {
-                    // Sent or not, it may have been executed with the batch.
-                    failure.sent = true;
+                Err(failure) => {
                     is_settled = false;
-                    let state = in_doubt(session, &share, &trail);
-                    self.shared.journal.set(member.write.id.as_ref(), state);
-                    member.ticket.tell(Told::Failed(failure));
+                    // Where there's nobody to ask, nobody is kept waiting for the same.
+                    let is_over = !failure.sent;
+                    self.fail(&member, &share, &trail, failure.clone());
+                    while is_over && let Some((member, share)) = self.waiting.pop_front() {
+                        self.fail(&member, &share, &self.trail, failure.clone());
+                    }
                     continue;
                 }
             };
@@ -83,6 +84,14 @@ impl Settling {
         if is_settled {
             self.shared.sessions.give_back(self.principal, session);
         }
+    }
+
+    fn fail(&self, member: &Member, share: &Share, trail: &Trail, mut failure: Failure) {
+        // Sent or not, it may have been executed with the batch.
+        failure.sent = true;
+        let state = in_doubt(self.session, share, trail);
+        self.shared.journal.set(member.write.id.as_ref(), state);
+        member.ticket.tell(Told::Failed(failure));
     }
 }
 

@@ -68,9 +68,14 @@ pub(super) fn whole(reply: &[u8], labelled: bool) -> Bytes {
 }
 
 /// The answer to a client's retry: what the first try was answered, and the statements that were
-/// not run again: those that had changed something.
+/// not run again: those that had changed something. `None` for an error of the whole command: it ran
+/// none.
 pub(super) fn retried(answer: &[u8], kind: WriteKind, count: usize) -> Option<Bytes> {
     let elements: Vec<Element<'_>> = doc::elements(answer).collect::<Result<_, _>>().ok()?;
+    let ok = elements.iter().find(|e| e.key == "ok")?;
+    if ok.as_f64()? != 1.0 {
+        return None;
+    }
     let failed = errors(&elements)?;
     let number = |key| {
         let element = elements.iter().find(|e| e.key == key);
@@ -271,6 +276,8 @@ mod tests {
         let bytes = retried(&answer.to_vec().unwrap(), WriteKind::Insert, 3).unwrap();
         let expected = doc! {"n": 2, "writeErrors": [{"index": 1, "code": 2}], "retriedStmtIds": [0, 2], "ok": 1.0};
         assert_eq!(Document::from_reader(bytes.as_ref()).unwrap(), expected);
+        let refused = doc! {"ok": 0.0, "errmsg": "no", "code": 13};
+        assert!(retried(&refused.to_vec().unwrap(), WriteKind::Insert, 1).is_none());
         let update = |answer: Document| {
             let bytes = retried(&answer.to_vec().unwrap(), WriteKind::Update, 1).unwrap();
             Document::from_reader(bytes.as_ref()).unwrap().to_string()

@@ -4,6 +4,7 @@
 mod changes;
 mod crowd;
 mod kills;
+mod large_errors;
 mod replies;
 mod tries;
 
@@ -39,4 +40,17 @@ pub fn lsid() -> Document {
 pub async fn ask(client: &mut RawClient, command: &Document) -> Result<Document, ClientError> {
     let reply = client.command(command).await?;
     Ok(Document::try_from(&*reply).expect("sound BSON"))
+}
+
+/// Sets the failpoint; how many commands it has met so far.
+pub async fn failpoint(direct: &mut RawClient, how: Document) -> i64 {
+    let mut set = bson::doc! {"configureFailPoint": "failCommand"};
+    set.extend(how);
+    set.insert("$db", "admin");
+    let reply = ask(direct, &set).await.unwrap();
+    assert_eq!(reply.get_f64("ok").ok(), Some(1.0), "{reply}");
+    let count = reply.get_i64("count");
+    count
+        .or_else(|_| reply.get_i32("count").map(i64::from))
+        .unwrap_or(0)
 }

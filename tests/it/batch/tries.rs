@@ -3,7 +3,7 @@
 use bson::{Document, doc};
 use petiole::embedded::{Deployment, MongodOptions};
 
-use super::{ON, ask, lsid};
+use super::{ON, ask, failpoint, lsid};
 use crate::parts::proxy::Proxy;
 use crate::parts::wait;
 use crate::raw::{RawClient, Section, encode};
@@ -19,19 +19,6 @@ fn retryable(id: i32) -> Document {
     let mut command = insert(id);
     command.extend(doc! {"lsid": lsid(), "txnNumber": 1_i64});
     command
-}
-
-/// Sets the failpoint; how many commands it has met so far.
-async fn failpoint(direct: &mut RawClient, how: Document) -> i64 {
-    let mut set = doc! {"configureFailPoint": "failCommand"};
-    set.extend(how);
-    set.insert("$db", "admin");
-    let reply = ask(direct, &set).await.unwrap();
-    assert_eq!(reply.get_f64("ok").ok(), Some(1.0), "{reply}");
-    let count = reply.get_i64("count");
-    count
-        .or_else(|_| reply.get_i32("count").map(i64::from))
-        .unwrap_or(0)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -127,3 +127,37 @@ async fn a_drivers_retry_of_a_batch_that_failed_twice_is_sent_once() {
         }
     }
 }
+
+/// What is wrong with two of these may be too much for one reply.
+fn large(id: i32) -> Document {
+    let mut insert = insert(id);
+    let document = doc! {"_id": id, "v": "x".repeat(300_000)};
+    insert.insert("documents", [document].as_slice());
+    insert
+}
+
+#[tokio::test]
+async fn a_lost_batch_whose_reply_may_have_been_too_large_is_asked_for_one_by_one() {
+    let setup = Setup::new(Model::gated()).await;
+    setup
+        .model
+        .trouble([Trouble::None, Trouble::LostAfter, Trouble::LostAfter]);
+    let replies = setup.together([large(1), large(2)]).await;
+    assert_eq!(answers(replies), [inserted(1), inserted(1)]);
+}
+
+#[tokio::test]
+async fn if_there_is_nobody_to_ask_one_by_one_all_are_told_so_at_once() {
+    let setup = Setup::new(Model::gated()).await;
+    setup.model.trouble([
+        Trouble::None,
+        Trouble::LostAfter,
+        Trouble::LostAfter,
+        Trouble::Unsent,
+    ]);
+    let before = setup.model.asked().len();
+    let replies = setup.together([large(1), large(2), large(3)]).await;
+    assert!(replies.iter().all(|r| r.as_ref().is_err_and(|f| f.sent)));
+    let asked = setup.model.asked().len() - before;
+    assert_eq!(asked, 1 + 2 + 1, "the first, the batch twice, one of it");
+}

@@ -395,13 +395,16 @@ async fn a_retry_of_an_answered_write_gets_the_same_answer() {
 async fn a_retry_that_comes_while_the_first_try_queues_shares_its_answer() {
     let setup = Setup::new(Model::gated()).await;
     let write = retryable(1, 1, &[1]);
-    let mut handles = setup.queued([write.clone(), insert(2)]).await;
-    handles.push(setup.send(write));
+    let handles = setup.queued([write.clone(), insert(2)]).await;
+    let again = setup.send(write);
     tokio::task::yield_now().await;
     setup.open_gate(10);
     for handle in handles {
         assert_eq!(handle.await.unwrap().unwrap(), inserted(1));
     }
+    let again = again.await.unwrap().unwrap();
+    assert_eq!(again.get("retriedStmtIds"), Some(&bson::bson!([0])));
+    assert_eq!(again.get("n"), inserted(1).get("n"));
 }
 
 #[tokio::test]
