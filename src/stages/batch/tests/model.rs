@@ -65,6 +65,8 @@ struct State {
     sessions: HashMap<Vec<u8>, (i64, HashMap<i32, Did>)>,
     /// Results that weren't fetched yet.
     cursors: HashMap<i64, Vec<Document>>,
+    /// Cursors there have been; batches may be under way beside each other.
+    opened: i64,
     troubles: VecDeque<Trouble>,
     /// Commands, with their documents in the body.
     asked: Vec<Document>,
@@ -321,8 +323,10 @@ impl State {
             .map(|(i, did)| result(i, did, statements))
             .collect();
         let rest = results.split_off(results.len().min(2));
-        let id = i64::from(!rest.is_empty()) * (self.cursors.len() as i64 + 1);
-        if id != 0 {
+        let mut id = 0;
+        if !rest.is_empty() {
+            self.opened += 1;
+            id = self.opened;
             self.cursors.insert(id, rest);
         }
         let cursor = doc! {"id": id, "ns": "admin.$cmd.bulkWrite", "firstBatch": results};
