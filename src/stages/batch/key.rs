@@ -77,7 +77,10 @@ impl Write {
         let fields = Fields::read(kind, request).ok_or(Alone::Fields)?;
         let (db, collection) = command.namespace();
         let special = matches!(db, b"" | b"admin" | b"config" | b"local");
-        let is_text = |name: &[u8]| name.is_ascii() || std::str::from_utf8(name).is_ok();
+        // (No server takes a name with a zero; in the key it would end there, and go on as fields.)
+        let is_text = |name: &[u8]| {
+            !name.contains(&0) && (name.is_ascii() || std::str::from_utf8(name).is_ok())
+        };
         if !is_text(db) || !is_text(collection) {
             return Err(Alone::Fields);
         }

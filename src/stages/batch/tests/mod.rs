@@ -249,6 +249,7 @@ async fn what_may_not_be_merged_goes_alone() {
             Alone::Large,
         ),
         (with(doc! {"insert": "system.js"}), Alone::Namespace),
+        (with(doc! {"insert": "c\0d"}), Alone::Fields),
         (with(doc! {"$db": "local"}), Alone::Namespace),
         (
             with(
