@@ -194,7 +194,9 @@ pub struct Reply {
     /// must be replaced when it is written.
     pub replayed: bool,
     news: News,
-    view: OnceLock<Arc<ReplyView>>,
+    /// Made with it, for all its clones.
+    known: Option<Arc<ReplyView>>,
+    view: OnceLock<Box<ReplyView>>,
 }
 
 /// Whether there is more in a reply than its result.
@@ -212,6 +214,7 @@ impl Reply {
             frame,
             replayed,
             news: News::Perhaps,
+            known: None,
             view: OnceLock::new(),
         }
     }
@@ -240,8 +243,8 @@ impl Reply {
     /// it is written, as to all messages of the proxy's own.)
     pub fn for_several(document: &[u8]) -> Reply {
         let bytes = build::op_msg(0, 0, 0, document);
-        let reply = Reply::from_server(Frame { bytes });
-        reply.view();
+        let mut reply = Reply::from_server(Frame { bytes });
+        reply.known = Some(Arc::new(ReplyView::read(document)));
         reply
     }
 
@@ -263,8 +266,12 @@ impl Reply {
 
     /// What it says: read once, however many ask.
     pub fn view(&self) -> &ReplyView {
-        self.view
-            .get_or_init(|| Arc::new(ReplyView::read(self.body())))
+        match &self.known {
+            Some(view) => view,
+            None => self
+                .view
+                .get_or_init(|| Box::new(ReplyView::read(self.body()))),
+        }
     }
 
     /// The reply document: the body section of an OP_MSG, or the only document of an OP_REPLY.
@@ -295,9 +302,13 @@ mod tests {
     fn what_a_reply_says_is_the_same_however_often_it_is_asked_and_cloned() {
         let request = scripted::request(&doc! {"ping": 1, "$db": "d"});
         for ok in [0.0, 1.0] {
-            let reply = Reply::document(&request.frame, &doc! {"ok": ok}.to_vec().unwrap());
-            let views = [reply.view(), reply.view(), reply.clone().view()].map(|view| view.ok);
-            assert_eq!(views, [ok == 1.0; 3]);
+            let document = doc! {"ok": ok}.to_vec().unwrap();
+            let own = Reply::document(&request.frame, &document);
+            for reply in [own, Reply::for_several(&document)] {
+                let views = [reply.view(), reply.view(), reply.clone().view()].map(|view| view.ok);
+                assert_eq!(views, [ok == 1.0; 3]);
+                assert_eq!(reply.clone().body(), document);
+            }
         }
     }
 

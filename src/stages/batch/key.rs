@@ -18,7 +18,7 @@ use crate::command::{Command, FieldName, Names, ValueKey};
 use crate::config::{RetryableUpdates, WriteKind};
 use crate::pipeline::Request;
 use crate::wire::doc::{self, Element, kind};
-use crate::wire::op_msg::{CHECKSUM_PRESENT, OpMsg};
+use crate::wire::op_msg::CHECKSUM_PRESENT;
 
 /// A write that may be merged with others of the same `key`.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Write {
         if command.max_time_ms.is_some_and(|ms| ms > 0) {
             return Err(Alone::MaxTime);
         }
-        let (documents, count) = documents(kind, &fields, msg, wanted.max_size)?;
+        let (documents, count) = documents(kind, &fields, request, wanted.max_size)?;
         if count > wanted.max_documents {
             return Err(Alone::Large);
         }
@@ -294,10 +294,11 @@ fn session(lsid: &[u8]) -> Option<[u8; 16]> {
 fn documents(
     kind: WriteKind,
     fields: &Fields<'_>,
-    msg: &OpMsg,
+    request: &Request,
     max_size: usize,
 ) -> Result<(Bytes, usize), Alone> {
-    let (documents, count) = match (fields.documents, msg.sequences.as_slice()) {
+    let sequences = request.msg.sequences.as_slice();
+    let (documents, count) = match (fields.documents, sequences) {
         (None, [only]) if only.identifier == list(kind) => {
             (only.documents.clone(), only.iter().count())
         }
@@ -305,18 +306,7 @@ fn documents(
             if array.len() > max_size {
                 return Err(Alone::Large);
             }
-            let mut documents = Vec::with_capacity(array.len());
-            let mut count = 0;
-            for element in doc::elements(array) {
-                let element = element.map_err(|_| Alone::Fields)?;
-                // The server insists on array keys that count up.
-                if element.key.parse() != Ok(count) {
-                    return Err(Alone::Fields);
-                }
-                documents.extend_from_slice(element.as_document().ok_or(Alone::Fields)?);
-                count += 1;
-            }
-            (documents.into(), count)
+            in_array(array, request.command.body()).ok_or(Alone::Fields)?
         }
         _ => return Err(Alone::Fields),
     };
@@ -324,5 +314,30 @@ fn documents(
         0 => Err(Alone::Fields),
         _ if documents.len() > max_size => Err(Alone::Large),
         _ => Ok((documents, count)),
+    }
+}
+
+/// The documents of an array, and how many there are. A single one stays where it is.
+fn in_array(array: &[u8], body: &Bytes) -> Option<(Bytes, usize)> {
+    let mut first: &[u8] = &[];
+    let mut more = Vec::new();
+    let mut count = 0;
+    for element in doc::elements(array) {
+        let element = element.ok()?;
+        // The server insists on array keys that count up.
+        if element.key.parse() != Ok(count) {
+            return None;
+        }
+        let document = element.as_document()?;
+        match count {
+            0 => first = document,
+            1 => more = [first, document].concat(),
+            _ => more.extend_from_slice(document),
+        }
+        count += 1;
+    }
+    match count {
+        0 | 1 => Some((body.slice_ref(first), count)),
+        _ => Some((more.into(), count)),
     }
 }
