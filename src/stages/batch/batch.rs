@@ -26,6 +26,7 @@ use super::news::News;
 use super::queue::{Member, Told};
 use super::settle::Settling;
 use super::split::{self, Share};
+use super::stats::Alone;
 use super::tally::{self, Did};
 use crate::command::{ReplyView, labels};
 use crate::config::WriteKind;
@@ -103,7 +104,7 @@ impl<'a> Batch<'a> {
                 let members = std::mem::take(&mut self.members);
                 members
                     .into_iter()
-                    .for_each(|(m, _)| self.shared.send_away(m));
+                    .for_each(|(m, _)| self.shared.send_away(m, Alone::Refused));
             }
         }
     }
@@ -311,7 +312,9 @@ impl<'a> Batch<'a> {
                     self.shared.journal.set(id, state);
                     news.tell(member, Told::Answer(part, self.trail));
                 }
-                Part::Undone if !self.is_in_doubt() => self.shared.send_away(member),
+                Part::Undone if !self.is_in_doubt() => {
+                    self.shared.send_away(member, Alone::Refused)
+                }
                 Part::Undone | Part::Unknown => unclear.push((member, share)),
             }
         }

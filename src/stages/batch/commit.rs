@@ -107,7 +107,9 @@ async fn commit(shared: &Arc<Shared>, next: &OwnedNext, mut members: Vec<Member>
     };
     // (Perhaps the upstream isn't what it was when they came.)
     let Some((form, is_retryable)) = form(shared, &members).filter(|_| !is_held) else {
-        return members.into_iter().for_each(|m| shared.send_away(m));
+        return members
+            .into_iter()
+            .for_each(|m| shared.send_away(m, Alone::Refused));
     };
     let session = is_retryable.then(|| shared.sessions.lease(principal));
     Batch::new(shared, next, form, session, members).run().await;

@@ -33,6 +33,7 @@ mod commit;
 mod facts;
 mod journal;
 mod key;
+mod late;
 mod merge;
 mod news;
 mod queue;
@@ -47,8 +48,6 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
-
 use self::commit::Turn;
 use self::facts::Facts;
 use self::journal::{Doubt, Found, Journal, State};
@@ -59,7 +58,7 @@ use crate::command::{ErrorReply, Kind, labels};
 use crate::config::{self, WriteKind};
 use crate::memory;
 use crate::pipeline::{
-    Answer, Decision, Failure, Fences, Next, Outcome, OwnSessions, Reply, Request, Stage, will_wait,
+    Answer, Decision, Failure, Fences, Next, Outcome, OwnSessions, Reply, Request, Stage,
 };
 
 /// The write-batching stage.
@@ -176,7 +175,7 @@ impl Shared {
             }
         }
         if let Err(why) = self.may_queue(&write, request, next) {
-            self.goes_alone(write.id.as_ref(), &ticket);
+            self.goes_alone(write.id.as_ref(), &ticket, why);
             return self.alone(why, request, next);
         }
         self.commit(write, ticket, request, next)
@@ -223,14 +222,14 @@ impl Shared {
     }
 
     /// A write that is in no batch, and won't be: so are its retries.
-    fn goes_alone(&self, id: Option<&WriteId>, ticket: &Ticket) {
+    fn goes_alone(&self, id: Option<&WriteId>, ticket: &Ticket, why: Alone) {
         self.journal.set(id, State::Alone);
-        ticket.tell(Told::Alone);
+        ticket.tell(Told::Alone(why));
     }
 
     /// Nothing was executed: the client's own task sends it.
-    fn send_away(&self, member: Member) {
-        self.goes_alone(member.write.id.as_ref(), &member.ticket);
+    fn send_away(&self, member: Member, why: Alone) {
+        self.goes_alone(member.write.id.as_ref(), &member.ticket, why);
     }
 
     fn alone<'a>(&self, why: Alone, request: &'a mut Request, next: Next<'a>) -> Answer<'a> {
@@ -255,22 +254,22 @@ impl Shared {
                 if starts {
                     tokio::spawn(turn(Arc::clone(&key)).run());
                 }
+                late::see_to(self);
                 let place = Place {
                     shared: self,
                     key,
-                    id,
                     ticket,
                 };
                 Answer::later(place.wait(request, next))
             }
             Entered::Full => {
-                self.goes_alone(id.as_ref(), &ticket);
+                self.goes_alone(id.as_ref(), &ticket, Alone::QueueFull);
                 self.alone(Alone::QueueFull, request, next)
             }
             Entered::First => {
                 // Those who queue meanwhile have their turn when this returns, or is given up.
                 let turn = turn(key);
-                self.goes_alone(id.as_ref(), &ticket);
+                self.goes_alone(id.as_ref(), &ticket, Alone::First);
                 let answer = self.alone(Alone::First, request, next);
                 Answer::later(async move {
                     let outcome = answer.await;
@@ -292,7 +291,7 @@ impl Shared {
         match state {
             State::Alone => self.alone(Alone::Retry, request, next).await,
             State::Queued(ticket) => match ticket.told().await {
-                Told::Alone => self.alone(Alone::Retry, request, next).await,
+                Told::Alone(_) => self.alone(Alone::Retry, request, next).await,
                 Told::Answer(answer, trail) => {
                     self.outcome(Told::Answer(repeated(answer, &write), trail), request)
                 }
@@ -343,7 +342,7 @@ impl Shared {
                 Ok(reply)
             }
             Told::Failed(failure) => Err(failure),
-            Told::Alone => Err(Failure::lost("the write was to go alone")),
+            Told::Alone(_) => Err(Failure::lost("the write was to go alone")),
         }
     }
 
@@ -363,42 +362,27 @@ impl Shared {
 struct Place<'a> {
     shared: &'a Arc<Shared>,
     key: Arc<[u8]>,
-    id: Option<WriteId>,
     ticket: Arc<Ticket>,
 }
 
 impl Place<'_> {
     async fn wait(self, request: &mut Request, next: Next<'_>) -> Outcome {
-        will_wait();
-        let until = Instant::now() + self.shared.max_wait;
-        let told = match timeout_at(until, self.ticket.told()).await {
-            Ok(told) => told,
-            Err(_) if self.leave() => {
-                return self.shared.alone(Alone::WaitedLong, request, next).await;
-            }
-            Err(_) => self.ticket.told().await,
-        };
-        if matches!(told, Told::Alone) {
-            return self.shared.alone(Alone::Refused, request, next).await;
+        let told = self.ticket.told().await;
+        if let Told::Alone(why) = told {
+            return self.shared.alone(why, request, next).await;
         }
         request.trail.note(Decision::Batched);
         self.shared.outcome(told, request)
-    }
-
-    /// Whether the write was still in the queue, and is no longer.
-    fn leave(&self) -> bool {
-        let Some(member) = self.shared.groups.leave(&self.key, &self.ticket) else {
-            return false;
-        };
-        self.shared.goes_alone(self.id.as_ref(), &member.ticket);
-        true
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        if !self.ticket.is_told() {
-            self.leave();
+        if !self.ticket.is_told()
+            && let Some(member) = self.shared.groups.leave(&self.key, &self.ticket)
+        {
+            // (For a retry that waits for it.)
+            self.shared.send_away(member, Alone::Refused);
         }
     }
 }

@@ -66,6 +66,7 @@ mod tests {
 
     use super::super::key::{Wanted, Write};
     use super::super::queue::Ticket;
+    use super::super::stats::Alone;
     use super::*;
     use crate::config::{RetryableUpdates, WriteKind};
     use crate::memory::{Kind, Memory};
@@ -105,9 +106,9 @@ mod tests {
             let (own, told_at_once) = member();
             let mut news = News::default();
             for member in members {
-                news.tell(member, Told::Alone);
+                news.tell(member, Told::Alone(Alone::Refused));
             }
-            news.tell(own, Told::Alone);
+            news.tell(own, Told::Alone(Alone::Refused));
             assert!(told_at_once.is_told());
             assert!(!tickets.iter().any(|ticket| ticket.is_told()));
             let other = (!has_ended).then_some(other);

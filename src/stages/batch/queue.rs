@@ -15,7 +15,7 @@
 //! later one, and what comes after it for that document, stays for the next batch.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::key::Write;
+use super::stats::Alone;
 use crate::command::ValueKey;
 use crate::memory::Live;
 use crate::pipeline::{Exchanges, Failure, Principal, Reply, Request, Trail, home};
@@ -40,7 +41,7 @@ pub(super) enum Told {
     /// There is none.
     Failed(Failure),
     /// Nothing was sent: do it yourself.
-    Alone,
+    Alone(Alone),
 }
 
 /// Where a client, and any retry of its write that comes meanwhile, waits to be told.
@@ -138,6 +139,8 @@ pub(super) struct Groups {
     groups: DashMap<Arc<[u8]>, Group, RandomState>,
     /// Bytes of documents that wait in all of them.
     bytes: AtomicUsize,
+    /// Somebody sees to it that nobody waits for too long ([`super::late`]).
+    is_watched: AtomicBool,
 }
 
 struct Group {
@@ -236,6 +239,42 @@ impl Groups {
         group.bytes -= member.size();
         self.bytes.fetch_sub(member.size(), Relaxed);
         Some(member)
+    }
+
+    /// Since when the first of all who wait has waited.
+    pub fn oldest(&self) -> Option<Instant> {
+        let firsts = self.groups.iter();
+        firsts
+            .filter_map(|group| group.queue.front().map(|m| m.since))
+            .min()
+    }
+
+    /// Takes those who have waited since then, or for longer, out of their queues.
+    pub fn take_late(&self, since: Instant) -> Vec<Member> {
+        let mut late = Vec::new();
+        for mut group in self.groups.iter_mut() {
+            while group.queue.front().is_some_and(|m| m.since <= since) {
+                let Some(member) = group.queue.pop_front() else {
+                    break;
+                };
+                group.bytes -= member.size();
+                self.bytes.fetch_sub(member.size(), Relaxed);
+                late.push(member);
+            }
+        }
+        late
+    }
+
+    /// For who has just queued: whether nobody sees to the queues, and now the caller does.
+    //
+    // (The locks of the queues order this: who ends a watch looks at them once more after `unwatch`.)
+    pub fn wants_watch(&self) -> bool {
+        !self.is_watched.load(Relaxed) && !self.is_watched.swap(true, Relaxed)
+    }
+
+    /// The caller doesn't any more.
+    pub fn unwatch(&self) {
+        self.is_watched.store(false, Relaxed);
     }
 
     /// Writes that wait in one group.
