@@ -131,7 +131,8 @@ impl<'a> Batch<'a> {
             was_sent = true;
             let view = ReplyView::read(&body);
             let is_labelled = self.session.is_some() && view.has_label(labels::RETRYABLE_WRITE);
-            if is_labelled && !view.ok {
+            // (Who is overloaded isn't asked for each by itself.)
+            if !view.ok && (is_labelled || is_overload(&view)) {
                 return Sent::Answered(body, Vec::new());
             } else if view.ok && limit.is_some() && split::has_write_concern_timeout(&body) {
                 // It is all executed; only our own limit ended the wait for its replication.
@@ -407,7 +408,14 @@ fn take_results(reply: &[u8], results: &mut Vec<Bytes>) -> Option<(i64, String)>
 /// Whether a client may send its write again after such a reply, to have it executed.
 pub(super) fn must_stay_askable(reply: &ReplyView) -> bool {
     let interrupted = |code| INTERRUPTIONS.contains(&code);
-    reply.has_label(labels::RETRYABLE_WRITE) || !reply.ok && reply.code.is_some_and(interrupted)
+    reply.has_label(labels::RETRYABLE_WRITE)
+        || is_overload(reply)
+        || !reply.ok && reply.code.is_some_and(interrupted)
+}
+
+/// Whether the server has refused it and wants clients to come back later.
+fn is_overload(reply: &ReplyView) -> bool {
+    reply.has_label(labels::SYSTEM_OVERLOADED) && reply.has_label(labels::RETRYABLE)
 }
 
 pub(super) fn in_doubt(session: OwnSession, share: &Share, trail: &Trail) -> State {

@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 
+use crate::command::labels;
 use crate::config::WriteKind;
 use crate::pipeline::Reply;
 use crate::wire::build::DocBuf;
@@ -60,9 +61,7 @@ pub(super) fn split(reply: &[u8], shares: &[Share]) -> Option<Vec<Reply>> {
 pub(super) fn whole(reply: &[u8], labelled: bool) -> Bytes {
     let mut body = DocBuf::with_capacity(reply.len());
     for element in doc::elements(reply).flatten() {
-        if is_passed_on(&element, labelled) {
-            body.append_raw(element.raw);
-        }
+        pass_on(&mut body, &element, labelled);
     }
     body.finish_bytes()
 }
@@ -146,21 +145,39 @@ fn part(elements: &[Element<'_>], share: &Share, errors: &[(usize, &[u8])]) -> O
                     }
                 });
             }
-            _ if is_passed_on(element, share.labelled) => {
-                body.append_raw(element.raw);
-            }
-            _ => {}
+            _ => pass_on(&mut body, element, share.labelled),
         }
     }
     Some(body.finish_bytes())
 }
 
-pub(super) fn is_passed_on(element: &Element<'_>, labelled: bool) -> bool {
+/// A field of the server's reply that is the same for every client, or nothing.
+pub(super) fn pass_on(body: &mut DocBuf, element: &Element<'_>, labelled: bool) {
     match element.key {
         // They speak of the proxy's own retry.
-        "retriedStmtIds" => false,
-        "errorLabels" => labelled,
-        _ => true,
+        "retriedStmtIds" => {}
+        "errorLabels" if !labelled => append_labels(body, element),
+        _ => {
+            body.append_raw(element.raw);
+        }
+    }
+}
+
+/// The labels that writes get also if they have no number.
+fn append_labels(body: &mut DocBuf, element: &Element<'_>) {
+    let all = doc::elements(element.as_array().unwrap_or_default()).flatten();
+    let is_of_any =
+        |label: &&str| ![labels::RETRYABLE_WRITE, labels::NO_WRITES_PERFORMED].contains(label);
+    let mut own = all
+        .filter_map(|label| label.as_str())
+        .filter(is_of_any)
+        .peekable();
+    if own.peek().is_some() {
+        body.append_array("errorLabels", |list| {
+            for label in own {
+                list.push_str(label);
+            }
+        });
     }
 }
 
@@ -250,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_go_to_retryable_writes_only() {
+    fn labels_of_retryable_writes_go_to_those_only() {
         let reply = doc! {"n": 2, "errorLabels": ["RetryableWriteError"], "ok": 1.0};
         let parts = parts(reply.clone(), &[1, 1]).unwrap();
         assert_eq!(
@@ -260,9 +277,18 @@ mod tests {
                 doc! {"n": 1, "ok": 1.0}
             ]
         );
-        let bytes = whole(&reply.to_vec().unwrap(), false);
-        let read = Document::from_reader(bytes.as_ref()).unwrap();
-        assert_eq!(read, doc! {"n": 2, "ok": 1.0});
+        let unlabelled = |reply: Document| {
+            let bytes = whole(&reply.to_vec().unwrap(), false);
+            Document::from_reader(bytes.as_ref()).unwrap()
+        };
+        assert_eq!(unlabelled(reply), doc! {"n": 2, "ok": 1.0});
+        let both = ["RetryableWriteError", "SystemOverloadedError"];
+        let overload = doc! {"errorLabels": both.as_slice(), "ok": 0.0};
+        let label = ["SystemOverloadedError"];
+        assert_eq!(
+            unlabelled(overload),
+            doc! {"errorLabels": label.as_slice(), "ok": 0.0}
+        );
     }
 
     #[test]

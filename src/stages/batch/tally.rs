@@ -140,10 +140,7 @@ pub(super) fn reply_of_totals(reply: &[u8], kind: WriteKind, share: &Share, did:
             "n" | "nModified" | "writeErrors" | "upserted" => {
                 append(&mut body, element.key, kind, did);
             }
-            _ if split::is_passed_on(&element, share.labelled) => {
-                body.append_raw(element.raw);
-            }
-            _ => {}
+            _ => split::pass_on(&mut body, &element, share.labelled),
         }
     }
     body.finish_bytes()
@@ -162,8 +159,8 @@ pub(super) fn reply_of_bulk(reply: &[u8], kind: WriteKind, share: &Share, did: D
     append(&mut body, "upserted", kind, did);
     append(&mut body, "nModified", kind, did);
     for element in doc::elements(reply).flatten() {
-        if !OF_BULK.contains(&element.key) && split::is_passed_on(&element, share.labelled) {
-            body.append_raw(element.raw);
+        if !OF_BULK.contains(&element.key) {
+            split::pass_on(&mut body, &element, share.labelled);
         }
     }
     body.finish_bytes()
