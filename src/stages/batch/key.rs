@@ -228,7 +228,7 @@ impl<'a> Fields<'a> {
                 Some(())
             }
             FieldName::ClusterTime => {
-                let at = doc::find(element.as_document()?, "clusterTime")?.as_timestamp()?;
+                let at = cluster_time(element.as_document()?)?;
                 self.cluster_time = Some((at, command.body().slice_ref(element.raw)));
                 Some(())
             }
@@ -288,6 +288,21 @@ fn session(lsid: &[u8]) -> Option<[u8; 16]> {
     }
     let (subtype, bytes) = id.as_binary()?;
     (subtype == 4).then(|| bytes.try_into().ok())?
+}
+
+/// A `$clusterTime` as servers give and drivers return it. (Of a batch only the newest is sent: the server would find no
+/// fault with the others.)
+fn cluster_time(document: &[u8]) -> Option<u64> {
+    fn next<'a>(fields: &mut doc::Elements<'a>, key: &str) -> Option<Element<'a>> {
+        fields.next()?.ok().filter(|e| e.key == key)
+    }
+    let mut fields = doc::elements(document);
+    let at = next(&mut fields, "clusterTime")?.as_timestamp()?;
+    let mut signature = doc::elements(next(&mut fields, "signature")?.as_document()?);
+    let (_, hash) = next(&mut signature, "hash")?.as_binary()?;
+    next(&mut signature, "keyId")?.as_i64()?;
+    let is_all = fields.next().is_none() && signature.next().is_none();
+    (is_all && hash.len() == 20).then_some(at)
 }
 
 /// The documents one after the other, wherever in the message they are.

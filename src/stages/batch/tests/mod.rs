@@ -250,6 +250,10 @@ async fn what_may_not_be_merged_goes_alone() {
         ),
         (with(doc! {"insert": "system.js"}), Alone::Namespace),
         (with(doc! {"insert": "c\0d"}), Alone::Fields),
+        (
+            with(doc! {"$clusterTime": {"clusterTime": bson::Timestamp { time: 1, increment: 1 }}}),
+            Alone::Fields,
+        ),
         (with(doc! {"$db": "local"}), Alone::Namespace),
         (
             with(
