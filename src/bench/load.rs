@@ -52,7 +52,9 @@ pub struct Measured {
     pub completed: u64,
     /// All good replies, those of the warm-up and after the end included.
     pub answered: u64,
-    /// Transactions within the recorded time that met another one and have to begin again, as MongoDB tells drivers.
+    /// Transactions begun, in all.
+    pub transactions: u64,
+    /// Of them, those that met another one and have to begin again, as MongoDB tells drivers.
     pub conflicts: u64,
     /// Other refusals within the recorded time.
     pub errors: u64,
@@ -172,8 +174,12 @@ impl Fleet {
             record_from,
             end: record_from + plan.duration,
         };
-        let mut ask = Measuring { source };
+        let before = source.transactions();
+        let mut ask = Measuring {
+            source: &mut *source,
+        };
         let mut measured = self.drive(window, plan.pacing, &mut ask)?;
+        measured.transactions = source.transactions() - before;
         measured.elapsed = plan.duration;
         Ok(measured)
     }
@@ -248,8 +254,9 @@ impl Fleet {
                     Err(other) => return Err(broken(other.into())),
                 }
                 pace.free(index);
-                // A closed loop answers each reply at once, rather than after the whole batch of events.
-                if let Some((index, started)) = pace.again(now, window.end) {
+                // At once, rather than after the whole batch of events.
+                let next = pace.again(now, window.end, |index| asks.unfinished(index));
+                if let Some((index, started)) = next {
                     let mut asked = false;
                     let fill = |out: &mut Vec<u8>| asked = asks.ask(index, random, out);
                     connection
@@ -343,6 +350,7 @@ impl Tally {
             latency: histogram(),
             completed: 0,
             answered: 0,
+            transactions: 0,
             conflicts: 0,
             errors: 0,
             first_error: None,
@@ -373,18 +381,12 @@ impl Tally {
     }
 
     fn refused(&mut self, now: Instant, reason: String) {
-        let conflict = reason.contains("TransientTransactionError");
-        if self.recording(now) {
-            let counter = if conflict {
-                &mut self.measured.conflicts
-            } else {
-                &mut self.measured.errors
-            };
-            *counter += 1;
+        if reason.contains("TransientTransactionError") {
+            self.measured.conflicts += 1;
+            return;
         }
-        if !conflict {
-            self.measured.first_error.get_or_insert(reason);
-        }
+        self.measured.errors += u64::from(self.recording(now));
+        self.measured.first_error.get_or_insert(reason);
     }
 
     fn tick(&mut self, now: Instant) {

@@ -79,9 +79,17 @@ impl Pace {
         Some((self.idle.swap_remove(place), now))
     }
 
-    /// In a closed loop: the connection just freed, again.
-    pub fn again(&mut self, now: Instant, end: Instant) -> Option<(usize, Instant)> {
-        if self.pacing != Pacing::Closed || now >= end {
+    /// The connection just freed, again: in a closed loop always, in an open one if it has something `unfinished`. (It
+    /// would keep a transaction, and what that locks, until its next request falls due.)
+    pub fn again(
+        &mut self,
+        now: Instant,
+        end: Instant,
+        unfinished: impl Fn(usize) -> bool,
+    ) -> Option<(usize, Instant)> {
+        let goes_on =
+            self.pacing == Pacing::Closed || self.idle.last().is_some_and(|&i| unfinished(i));
+        if !goes_on || now >= end {
             return None;
         }
         let index = self.idle.pop()?;
@@ -127,5 +135,27 @@ impl Pace {
         self.next_due
             .filter(|&due| due < end)
             .map(|due| (self.pacing, due))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_an_open_loop_only_what_is_unfinished_goes_on_before_it_is_due() {
+        let now = Instant::now();
+        let end = now + Duration::from_secs(60);
+        let mut random = Random::seeded(1);
+        let mut pace = Pace::new(Pacing::Open(1e-3), 2);
+        let (index, _) = pace.next(now, end, &mut random).unwrap();
+        pace.free(index);
+        assert!(pace.again(now, end, |_| false).is_none());
+        let unfinished = |i| i == index;
+        assert_eq!(pace.again(now, end, unfinished), Some((index, now)));
+        assert!(pace.next(now, end, &mut random).is_none(), "none is due");
+        pace.free(index);
+        assert!(pace.again(end, end, unfinished).is_none());
+        assert_eq!(pace.finish(end, end, unfinished), Some((index, end)));
     }
 }

@@ -54,7 +54,10 @@ pub struct LaneResult {
     pub completed: u64,
     /// Open loop: requests over all rounds that the target couldn't take in time.
     pub unsent: u64,
-    /// Transactions over all rounds that met another one and had to begin again.
+    /// Transactions begun over all rounds.
+    #[serde(default)]
+    pub transactions: u64,
+    /// Of them, those that met another one and had to begin again.
     #[serde(default)]
     pub conflicts: u64,
     /// Other refusals over all rounds.
@@ -156,6 +159,7 @@ struct Sum {
     completed: u64,
     hit_ratio: Vec<f64>,
     unsent: u64,
+    transactions: u64,
     conflicts: u64,
     errors: u64,
     first_error: Option<String>,
@@ -173,6 +177,7 @@ impl Default for Sum {
             completed: 0,
             hit_ratio: Vec::new(),
             unsent: 0,
+            transactions: 0,
             conflicts: 0,
             errors: 0,
             first_error: None,
@@ -192,6 +197,7 @@ impl Sum {
         let _ = self.latency.add(&measured.latency);
         self.completed += measured.completed;
         self.unsent += measured.unsent;
+        self.transactions += measured.transactions;
         self.conflicts += measured.conflicts;
         self.errors += measured.errors;
         if self.first_error.is_none() {
@@ -229,6 +235,7 @@ impl Sum {
                 .to_vec(),
             hit_ratio: self.hit_ratio,
             unsent: self.unsent,
+            transactions: self.transactions,
             conflicts: self.conflicts,
             errors: self.errors,
             resident_bytes: lane.pid.and_then(resident),

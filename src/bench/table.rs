@@ -100,8 +100,8 @@ pub fn run(run: &Run) -> String {
         if lane.conflicts > 0 {
             let _ = writeln!(
                 text,
-                "    {} transactions met another and began again",
-                lane.conflicts
+                "    {} of {} transactions met another and began again",
+                lane.conflicts, lane.transactions
             );
         }
         if let Some(error) = &lane.first_error {

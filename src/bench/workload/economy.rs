@@ -68,6 +68,8 @@ pub struct Economy {
     numbered: bool,
     /// By connection.
     open: Vec<Option<Transfer>>,
+    /// Transactions begun.
+    begun: u64,
 }
 
 struct Templates {
@@ -90,6 +92,7 @@ impl Economy {
             templates: Templates::new(context),
             numbered: context.style.retryable,
             open: Vec::new(),
+            begun: 0,
         }
     }
 
@@ -115,6 +118,7 @@ impl Economy {
             Step::Commit => (&self.templates.commit, vec![number], None),
         };
         template.put(connection, &values, out);
+        self.begun += u64::from(next == Step::Take);
         let slot = &mut self.open[connection];
         *slot = then.map(|next| {
             transfer.next = next;
@@ -214,6 +218,10 @@ impl Source for Economy {
             transfer.next = Step::Take;
             transfer.number = fresh_number();
         }
+    }
+
+    fn transactions(&self) -> u64 {
+        self.begun
     }
 
     fn unfinished(&self, connection: usize) -> bool {
@@ -403,6 +411,7 @@ mod tests {
         let again = body(&again).unwrap();
         assert!(again.get_bool("startTransaction").unwrap());
         assert!(again.get_i64("txnNumber").unwrap() > first);
+        assert_eq!(economy.transactions(), 2);
     }
 
     #[test]

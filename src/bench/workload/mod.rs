@@ -46,6 +46,11 @@ pub trait Source: Send {
     /// The last request of this connection was refused.
     fn refused(&mut self, _connection: usize) {}
 
+    /// Transactions that were begun so far, those that began again included.
+    fn transactions(&self) -> u64 {
+        0
+    }
+
     /// Whether this connection is in the midst of something that mustn't be left open, a transaction: its next
     /// requests are sent even after the measurement's end.
     fn unfinished(&self, _connection: usize) -> bool {
