@@ -16,6 +16,8 @@ pub struct Batch {
     pub kinds: Vec<WriteKind>,
     /// Which updates and deletes are batched though their client may send them again.
     pub retryable_updates: RetryableUpdates,
+    /// Commands of writes that may share a batch, under way at one time; beyond them a write waits for company.
+    pub at_once: usize,
     /// Most documents in one batch.
     pub max_documents: usize,
     /// Most bytes of documents in one batch.
@@ -77,6 +79,7 @@ impl Default for Batch {
             enabled: true,
             kinds: WriteKind::ALL.to_vec(),
             retryable_updates: RetryableUpdates::Idempotent,
+            at_once: 3,
             max_documents: 1000,
             max_size: ByteSize(4 << 20),
             linger: Duration::ZERO,

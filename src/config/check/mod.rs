@@ -84,6 +84,7 @@ fn limits(config: &Config, found: &mut Findings) {
         }
     }
     for (key, value) in [
+        ("batch.at_once", config.batch.at_once),
         ("batch.max_documents", config.batch.max_documents),
         ("batch.journal", config.batch.journal),
     ] {

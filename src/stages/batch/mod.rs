@@ -1,8 +1,8 @@
 //! Writes of several clients sent as one (DESIGN §5).
 //!
-//! Group commit: the first write of a group leaves at once, as the bytes that came; those that come
-//! while it is under way queue, and leave together when it returns. Nobody waits for a timer, and a
-//! lone client pays nothing. Every client gets a reply of its own, cut out of the server's
+//! Group commit: the first writes of a group leave at once, as the bytes that came (`batch.at_once`);
+//! those that come while they are under way queue, and leave together when one returns. Nobody waits
+//! for a timer, and a few clients pay nothing. Every client gets a reply of its own, cut out of the server's
 //! (`split`, `tally`), after the server has acknowledged the batch at that client's write concern, which
 //! all of a group share (`key`).
 //!
@@ -87,7 +87,7 @@ impl Batch {
     /// Nothing is under way. `fences` know where transactions are open.
     pub fn new(config: &config::Batch, fences: Arc<Fences>) -> Batch {
         let shared = Shared {
-            groups: Groups::default(),
+            groups: Groups::new(config.at_once),
             journal: Journal::new(config.journal),
             sessions: OwnSessions::default(),
             facts: Arc::default(),

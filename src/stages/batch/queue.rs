@@ -1,14 +1,18 @@
 //! Group commit: what is under way in each group, and who waits for it.
 //!
-//! A group is what may share a batch (see [`super::key`]). While one command of it is under way,
-//! others queue in order of arrival; when it returns they leave together. A group that has neither
-//! is gone.
+//! A group is what may share a batch (see [`super::key`]). While `batch.at_once` commands of it are
+//! under way, others queue in order of arrival; when one returns they leave together. A group that has
+//! neither is gone.
 //!
-//! Clients that write one document after the other come back together, a moment after they were
-//! answered. The first of them leaves alone. If the others waited for its return, a round would
-//! take two commands' time, and where a command is slow rather than costly (a majority, a journal)
-//! that is slower than no batching. So as many as left together the last time don't wait: they are
-//! the whole crowd, and leave beside the first.
+//! So few clients wait for nobody: each would wait for another's write, then for its own, and twice the
+//! time buys a batch of two or three.
+//!
+//! Many clients that write one document after the other come back together, a moment after they were
+//! answered: a crowd. The first of them leaves alone. If each of the next left by itself too, they would
+//! be no crowd any more; if they waited for its return, a round would take two commands' time, and
+//! where a command is slow rather than costly (a majority, a journal) that is slower than no batching.
+//! So they wait until as many are there as left together the last time: these are the whole crowd,
+//! and leave beside the first.
 //!
 //! Fair by order of arrival: a client has one write in the queue at a time, and one that is a batch
 //! in itself never comes here (`key`). Two operations on one document don't leave together: the
@@ -137,6 +141,8 @@ impl Drop for Member {
 #[derive(Default)]
 pub(super) struct Groups {
     groups: DashMap<Arc<[u8]>, Group, RandomState>,
+    /// `batch.at_once`.
+    at_once: usize,
     /// Bytes of documents that wait in all of them.
     bytes: AtomicUsize,
     /// Somebody sees to it that nobody waits for too long ([`super::late`]).
@@ -148,13 +154,13 @@ struct Group {
     bytes: usize,
     /// Turns that somebody has (`commit`).
     turns: usize,
-    /// How many left together the last time.
+    /// How many left together when many did, and one less for each time since that few did; 0 at first.
     crowd: usize,
 }
 
 /// What becomes of a write that comes.
 pub(super) enum Entered {
-    /// Nothing of its group is under way: now this is.
+    /// It waits for nobody: little of its group is under way, now this too.
     First,
     /// It waits. `starts`: the caller has a turn to see to the queue.
     Queued { starts: bool },
@@ -163,6 +169,14 @@ pub(super) enum Entered {
 }
 
 impl Groups {
+    /// None. `at_once`: so many commands of a group may be under way side by side.
+    pub fn new(at_once: usize) -> Groups {
+        Groups {
+            at_once,
+            ..Groups::default()
+        }
+    }
+
     /// A write comes; `member` makes its place in the queue. `queue_first`: the first one waits too.
     pub fn enter(
         &self,
@@ -183,12 +197,16 @@ impl Groups {
             Entry::Occupied(entry) => entry,
         };
         let group = entry.get_mut();
+        if !queue_first && group.may_leave_by_itself(self.at_once) {
+            group.turns += 1;
+            return Entered::First;
+        }
         let more = write.documents.len();
         if group.bytes + more > MOST_BYTES || self.bytes.load(Relaxed) + more > MOST_BYTES_IN_ALL {
             return Entered::Full;
         }
         self.push(group, member(write));
-        let starts = !queue_first && group.is_crowd_there();
+        let starts = !queue_first && group.is_crowd_there(self.at_once);
         group.turns += usize::from(starts);
         Entered::Queued { starts }
     }
@@ -299,13 +317,22 @@ impl Group {
             queue: VecDeque::new(),
             bytes: 0,
             turns: 1,
-            crowd: usize::MAX,
+            crowd: 0,
         }
     }
 
     /// Whether those who wait are all who may be expected.
-    fn is_crowd_there(&self) -> bool {
-        self.turns < MOST_TURNS && self.queue.len() >= self.crowd
+    fn is_crowd_there(&self, at_once: usize) -> bool {
+        self.turns < at_once && self.has_crowd() && self.queue.len() >= self.crowd
+    }
+
+    /// Whether a write that comes now needn't wait for those under way.
+    fn may_leave_by_itself(&self, at_once: usize) -> bool {
+        self.turns < at_once && self.queue.is_empty() && !self.has_crowd()
+    }
+
+    fn has_crowd(&self) -> bool {
+        self.crowd >= LEAST_CROWD
     }
 
     /// The first in the queue, and all behind it that fit into a batch with it.
@@ -335,15 +362,15 @@ impl Group {
             stay.append(&mut self.queue);
             self.queue = stay;
         }
-        if leaving.len() >= LEAST_CROWD {
-            self.crowd = leaving.len();
+        match leaving.len() {
+            0 => {}
+            1..LEAST_CROWD => self.crowd = self.crowd.saturating_sub(1),
+            many => self.crowd = many,
         }
         leaving
     }
 }
 
-/// Turns of one group at one time: two of halves of a crowd, and the one of who came before them.
-const MOST_TURNS: usize = 3;
 /// Fewer aren't a crowd: they would leave in ever smaller batches.
 const LEAST_CROWD: usize = 8;
 /// Bytes of documents that may wait in one group.

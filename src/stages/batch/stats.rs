@@ -11,7 +11,7 @@ use crate::config::WriteKind;
 /// Why a write was sent by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alone {
-    /// Nothing of its kind was under way.
+    /// Little of its kind was under way: it waited for nobody.
     First,
     /// Nobody else had come when its turn came.
     OnlyOne,

@@ -7,7 +7,7 @@ use futures_util::TryStreamExt;
 use mongodb::Client;
 
 use super::replies::{replies, text};
-use super::{ON, Random};
+use super::{ON, ONE_AT_ONCE, Random};
 use crate::parts::proxy::Proxy;
 use crate::parts::shared;
 
@@ -30,7 +30,7 @@ enum Server {
 async fn random_updates_and_deletes_get_the_replies_that_they_get_directly() {
     let rs = shared::rs().await;
     let address = &rs.addresses()[0];
-    let settings = [ON, ALWAYS];
+    let settings = [ON, ONE_AT_ONCE, ALWAYS];
     let proxy = differ(
         &rs.seed_uri(),
         &rs.uri(),
@@ -64,7 +64,7 @@ async fn what_may_be_sent_again_is_batched_by_default_if_it_may_be_applied_twice
 async fn a_server_with_bulk_write_answers_for_each_update_and_delete() {
     let secantus = shared::secantus().await;
     let (uri, address) = (secantus.uri(), secantus.address());
-    let proxy = differ(&uri, &uri, address, &[ON], Server::Secantus).await;
+    let proxy = differ(&uri, &uri, address, &[ON, ONE_AT_ONCE], Server::Secantus).await;
     for kind in ["update", "delete"] {
         assert!(batched(&proxy, kind) > 20, "{:#}", proxy.status()["batch"]);
     }

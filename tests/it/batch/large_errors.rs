@@ -5,7 +5,7 @@ use bson::{Document, doc};
 use petiole::embedded::{Deployment, MongodOptions};
 
 use super::replies::{replies, text};
-use super::{ON, ask, failpoint};
+use super::{ON, ONE_AT_ONCE, ask, failpoint};
 use crate::parts::proxy::Proxy;
 use crate::parts::wait;
 use crate::raw::RawClient;
@@ -37,7 +37,7 @@ fn with_failpoints(options: MongodOptions) -> MongodOptions {
 async fn compare(deployment: &Deployment) -> Proxy {
     let address = &deployment.addresses()[0];
     let patient = ("batch.max_wait", "\"30s\"");
-    let proxy = Proxy::start(&deployment.seed_uri(), &[ON, patient]);
+    let proxy = Proxy::start(&deployment.seed_uri(), &[ON, ONE_AT_ONCE, patient]);
     let mut direct = RawClient::connect(address).await.unwrap();
     // Each of these rules quotes the value that breaks it.
     let rules: Vec<Document> = (1..=10).map(|n| doc! {"maxLength": n}).collect();

@@ -3,6 +3,7 @@
 
 mod changes;
 mod crowd;
+mod few;
 mod kills;
 mod large_errors;
 mod replies;
@@ -15,6 +16,9 @@ use crate::raw::{ClientError, RawClient};
 
 /// Switches batching on.
 pub const ON: (&str, &str) = ("batch.enabled", "true");
+
+/// Whoever comes while another write is under way waits: there are more batches than by default.
+pub const ONE_AT_ONCE: (&str, &str) = ("batch.at_once", "1");
 
 /// Repeatable by its seed.
 pub struct Random(pub u64);

@@ -3,7 +3,7 @@
 use bson::{Document, doc};
 use petiole::embedded::{Deployment, MongodOptions};
 
-use super::{ON, ask, failpoint, lsid};
+use super::{ON, ONE_AT_ONCE, ask, failpoint, lsid};
 use crate::parts::proxy::Proxy;
 use crate::parts::wait;
 use crate::raw::{RawClient, Section, encode};
@@ -42,7 +42,8 @@ async fn a_batch_is_sent_twice_at_most_and_each_drivers_retry_once_as_with_any_o
     let deployment = Deployment::start(options).await.unwrap();
     let patient = ("batch.max_wait", "\"30s\"");
     let no_breaker = ("upstream.breaker_failures", "0");
-    let proxy = Proxy::start(&deployment.seed_uri(), &[ON, patient, no_breaker]);
+    let settings = [ON, ONE_AT_ONCE, patient, no_breaker];
+    let proxy = Proxy::start(&deployment.seed_uri(), &settings);
     let mut direct = RawClient::connect(&deployment.addresses()[0])
         .await
         .unwrap();
@@ -86,7 +87,7 @@ async fn an_overloaded_server_is_not_asked_for_each_write_of_a_batch() {
     let options = MongodOptions::default().set_parameter("enableTestCommands", "1");
     let deployment = Deployment::start(options).await.unwrap();
     let patient = ("batch.max_wait", "\"30s\"");
-    let proxy = Proxy::start(&deployment.seed_uri(), &[ON, patient]);
+    let proxy = Proxy::start(&deployment.seed_uri(), &[ON, ONE_AT_ONCE, patient]);
     let mut direct = RawClient::connect(&deployment.addresses()[0])
         .await
         .unwrap();

@@ -2,6 +2,7 @@
 
 mod again;
 mod doubt;
+mod few;
 mod model;
 mod random;
 mod singles;
@@ -32,6 +33,7 @@ type Answered = Result<Document, Failure>;
 impl Setup {
     async fn new(model: Model) -> Setup {
         let config = config::Batch {
+            at_once: 1,
             max_wait: Duration::from_secs(30),
             ..config::Batch::default()
         };
@@ -504,6 +506,7 @@ async fn if_the_first_client_leaves_the_others_go_on() {
 #[tokio::test]
 async fn a_write_that_has_waited_long_goes_alone() {
     let config = config::Batch {
+        at_once: 1,
         max_wait: Duration::from_millis(20),
         ..config::Batch::default()
     };
@@ -522,6 +525,7 @@ async fn a_write_that_has_waited_long_goes_alone() {
 #[tokio::test]
 async fn a_batch_ends_at_its_limits() {
     let config = config::Batch {
+        at_once: 1,
         max_documents: 3,
         max_wait: Duration::from_secs(30),
         ..config::Batch::default()
@@ -541,6 +545,7 @@ async fn a_batch_ends_at_its_limits() {
 #[tokio::test]
 async fn with_linger_the_first_write_waits_for_others_too() {
     let config = config::Batch {
+        at_once: 1,
         linger: Duration::from_millis(30),
         ..config::Batch::default()
     };

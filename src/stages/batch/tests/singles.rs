@@ -51,6 +51,7 @@ pub(super) async fn setup(bulk: Bulk, retryable_updates: RetryableUpdates) -> Se
     let mut model = Model::gated();
     model.bulk = bulk;
     let config = config::Batch {
+        at_once: 1,
         max_wait: std::time::Duration::from_secs(30),
         retryable_updates,
         ..config::Batch::default()

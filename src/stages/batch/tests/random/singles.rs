@@ -55,6 +55,7 @@ async fn whatever_fails_each_change_is_answered_and_applied_as_if_alone() {
     for seed in 1..=60 {
         let bulk = [Bulk::None, Bulk::Numbered, Bulk::Unnumbered][seed as usize % 3];
         let config = config::Batch {
+            at_once: 1,
             max_wait: Duration::from_secs(30),
             retryable_updates: match seed % 2 {
                 0 => RetryableUpdates::Always,

@@ -1,0 +1,62 @@
+//! Who waits for company, and who doesn't.
+
+use std::time::Duration;
+
+use super::model::Model;
+use super::{Setup, insert, inserted};
+use crate::config;
+
+fn side_by_side() -> config::Batch {
+    config::Batch {
+        at_once: 3,
+        max_wait: Duration::from_secs(30),
+        ..config::Batch::default()
+    }
+}
+
+#[tokio::test]
+async fn few_writes_leave_each_by_itself_and_only_those_beyond_them_wait() {
+    let setup = Setup::with(Model::gated(), side_by_side()).await;
+    let before = setup.model.arrived();
+    let few = [insert(1), insert(2), insert(3)].map(|c| setup.send(c));
+    setup.until(|| setup.model.arrived() == before + 3).await;
+    let others = [insert(4), insert(5)].map(|c| setup.send(c));
+    let shared = &setup.batch.shared;
+    setup.until(|| shared.groups.queued() == 2).await;
+    // The first to return takes along who waits.
+    setup.open_gate(1);
+    setup.until(|| setup.model.arrived() == before + 4).await;
+    setup.open_gate(10);
+    for handle in few.into_iter().chain(others) {
+        assert_eq!(handle.await.unwrap().unwrap(), inserted(1));
+    }
+    assert_eq!(setup.model.arrived(), before + 4);
+    assert_eq!(setup.batch.groups(), 0);
+}
+
+#[tokio::test]
+async fn in_a_crowd_nobody_leaves_by_itself_but_the_first() {
+    let setup = Setup::with(Model::gated(), side_by_side()).await;
+    let shared = &setup.batch.shared;
+    let before = setup.model.arrived();
+    let mut handles: Vec<_> = (1..=3).map(|id| setup.send(insert(id))).collect();
+    setup.until(|| setup.model.arrived() == before + 3).await;
+    handles.extend((4..=12).map(|id| setup.send(insert(id))));
+    setup.until(|| shared.groups.queued() == 9).await;
+    // Nine leave together; the first three have returned when the next come.
+    setup.open_gate(3);
+    setup.until(|| setup.model.arrived() == before + 4).await;
+    for handle in handles.drain(..3) {
+        handle.await.unwrap().unwrap();
+    }
+    handles.extend((13..=20).map(|id| setup.send(insert(id))));
+    setup.until(|| shared.groups.queued() == 8).await;
+    // The ninth makes the crowd complete.
+    handles.push(setup.send(insert(21)));
+    setup.until(|| setup.model.arrived() == before + 5).await;
+    setup.open_gate(10);
+    for handle in handles {
+        assert_eq!(handle.await.unwrap().unwrap(), inserted(1));
+    }
+    assert_eq!(setup.model.arrived(), before + 5);
+}
