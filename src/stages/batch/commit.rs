@@ -139,11 +139,10 @@ async fn alone(shared: &Shared, next: &OwnedNext, member: Member) {
     let Some(mut request) = member.request() else {
         return;
     };
-    shared.stats.alone(Alone::OnlyOne);
-    member
-        .ticket
-        .tell(match next.borrow().run(&mut request).await {
-            Ok(reply) => Told::Answer(Reply::for_several(reply.body()), request.trail),
-            Err(failure) => Told::Failed(failure),
-        });
+    let outcome = shared.alone(Alone::OnlyOne, &mut request, next.borrow());
+    let outcome = outcome.await;
+    member.ticket.tell(match outcome {
+        Ok(reply) => Told::Answer(Reply::for_several(reply.body()), request.trail),
+        Err(failure) => Told::Failed(failure),
+    });
 }

@@ -39,6 +39,15 @@ type Entries = HashMap<(u64, [u8; 16]), Entry, RandomState>;
 struct Entry {
     number: i64,
     state: State,
+    stray: Option<Stray>,
+}
+
+/// Tries of a session's write, sent by itself, of which it isn't known that they are over: they may land later.
+#[derive(Clone, Copy)]
+struct Stray {
+    /// The newest such write.
+    number: i64,
+    tries: u32,
 }
 
 /// What is known of a write.
@@ -71,6 +80,9 @@ pub(super) struct Doubt {
 pub(super) enum Found {
     /// Not seen before. Retries that come from now on wait for its ticket.
     New,
+    /// The same, but an earlier write of its session, sent by itself, may still land. Only a later number of the session's
+    /// own makes the server refuse that one, so this write must go by itself too.
+    BehindStray,
     /// Seen before.
     Known(State),
     /// A later write of its session was seen.
@@ -96,7 +108,11 @@ impl Journal {
             _ => {
                 let queued = State::Queued(Arc::clone(ticket));
                 generations.put(write, queued, self.capacity);
-                Found::New
+                let is_new = |entry: &Entry| entry.stray.is_none();
+                match generations.get(write).is_none_or(is_new) {
+                    true => Found::New,
+                    false => Found::BehindStray,
+                }
             }
         }
     }
@@ -113,6 +129,41 @@ impl Journal {
         }
     }
 
+    /// A try of a write is about to be sent by itself.
+    pub fn begin_try(&self, write: &WriteId) {
+        let mut generations = self.generations.lock();
+        if generations
+            .get(write)
+            .is_none_or(|entry| entry.number < write.number)
+        {
+            generations.put(write, State::Alone, self.capacity);
+        }
+        generations.with_stray(write, |stray| match stray {
+            Some(of) if of.number > write.number => {}
+            Some(of) if of.number == write.number => of.tries += 1,
+            _ => {
+                *stray = Some(Stray {
+                    number: write.number,
+                    tries: 1,
+                });
+            }
+        });
+    }
+
+    /// It was carried out, and can't land later. (Nor can earlier writes: the server has heard of this one's number.)
+    pub fn end_try(&self, write: &WriteId) {
+        self.generations.lock().with_stray(write, |stray| {
+            if let Some(of) = stray
+                && of.number == write.number
+            {
+                of.tries = of.tries.saturating_sub(1);
+                if of.tries == 0 {
+                    *stray = None;
+                }
+            }
+        });
+    }
+
     /// The write was never sent: a retry is a first try.
     pub fn forget(&self, write: Option<&WriteId>) {
         let Some(write) = write else { return };
@@ -121,6 +172,11 @@ impl Journal {
             .get(write)
             .is_some_and(|entry| entry.number == write.number)
         {
+            if generations.get(write).is_some_and(|e| e.stray.is_some()) {
+                // What may still land isn't forgotten with it.
+                generations.put(write, State::Alone, self.capacity);
+                return;
+            }
             generations.young.remove(&write.place());
             generations.old.remove(&write.place());
         }
@@ -134,14 +190,30 @@ impl Journal {
 }
 
 impl Generations {
+    fn with_stray(&mut self, write: &WriteId, change: impl FnOnce(&mut Option<Stray>)) {
+        let place = write.place();
+        let entry = match self.young.get_mut(&place) {
+            Some(entry) => Some(entry),
+            None => self.old.get_mut(&place),
+        };
+        if let Some(entry) = entry {
+            change(&mut entry.stray);
+        }
+    }
+
     fn get(&self, write: &WriteId) -> Option<&Entry> {
         let place = write.place();
         self.young.get(&place).or_else(|| self.old.get(&place))
     }
 
     fn put(&mut self, write: &WriteId, state: State, capacity: usize) {
-        let number = write.number;
-        self.young.insert(write.place(), Entry { number, state });
+        let stray = self.get(write).and_then(|entry| entry.stray);
+        let entry = Entry {
+            number: write.number,
+            state,
+            stray,
+        };
+        self.young.insert(write.place(), entry);
         if self.young.len() > capacity {
             self.old = std::mem::take(&mut self.young);
         }

@@ -261,6 +261,19 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The retryable write that a request is, of whatever kind.
+pub(super) fn write_id(request: &Request) -> Option<WriteId> {
+    let command = &request.command;
+    if !command.is_retryable_write() {
+        return None;
+    }
+    Some(WriteId {
+        principal: request.principal.id,
+        session: session(command.lsid()?)?,
+        number: command.txn_number?,
+    })
+}
+
 /// The field of [`list`].
 fn in_body(kind: WriteKind) -> FieldName {
     match kind {

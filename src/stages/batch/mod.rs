@@ -141,10 +141,10 @@ impl Stage for Batch {
             Kind::Insert => WriteKind::Insert,
             Kind::Update => WriteKind::Update,
             Kind::Delete => WriteKind::Delete,
-            _ => return next.run(request),
+            _ => return self.shared.by_itself(request, next),
         };
         if !self.shared.kinds.contains(&kind) {
-            return next.run(request);
+            return self.shared.by_itself(request, next);
         }
         self.shared.write(kind, request, next)
     }
@@ -166,6 +166,10 @@ impl Shared {
         if let Some(id) = &write.id {
             match self.journal.open(id, &ticket) {
                 Found::New => {}
+                Found::BehindStray => {
+                    self.goes_alone(Some(id), &ticket, Alone::Stray);
+                    return self.alone(Alone::Stray, request, next);
+                }
                 Found::Known(state) => {
                     return Answer::later(self.again(state, write, request, next));
                 }
@@ -232,9 +236,26 @@ impl Shared {
         self.goes_alone(member.write.id.as_ref(), &member.ticket, why);
     }
 
-    fn alone<'a>(&self, why: Alone, request: &'a mut Request, next: Next<'a>) -> Answer<'a> {
+    fn alone<'a>(&'a self, why: Alone, request: &'a mut Request, next: Next<'a>) -> Answer<'a> {
         self.stats.alone(why);
-        next.run(request)
+        self.by_itself(request, next)
+    }
+
+    /// Sends a command as it came. Of a retryable write the journal hears, for later ones of its session, until it is
+    /// known to be over: given up or lost, it may still land.
+    fn by_itself<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> Answer<'a> {
+        let Some(id) = key::write_id(request) else {
+            return next.run(request);
+        };
+        self.journal.begin_try(&id);
+        Answer::later(async move {
+            let outcome = next.run(request).await;
+            let is_carried_out = |reply: &Reply| reply.is_mere_success() || reply.view().ok;
+            if outcome.as_ref().is_ok_and(is_carried_out) && !request.trail.has(Decision::InDoubt) {
+                self.journal.end_try(&id);
+            }
+            outcome
+        })
     }
 
     /// Leaves at once, or queues.

@@ -41,6 +41,8 @@ pub enum Alone {
     Held,
     /// A retry of a write that went alone.
     Retry,
+    /// An earlier write of its session, sent by itself, may still land ([`super::journal`]).
+    Stray,
     /// Too much was waiting.
     QueueFull,
     /// It had waited for `batch.max_wait`.
@@ -51,7 +53,7 @@ pub enum Alone {
 
 impl Alone {
     /// All of them, in order.
-    pub const ALL: [Alone; 18] = [
+    pub const ALL: [Alone; 19] = [
         Alone::First,
         Alone::OnlyOne,
         Alone::Transaction,
@@ -67,6 +69,7 @@ impl Alone {
         Alone::Upstream,
         Alone::Held,
         Alone::Retry,
+        Alone::Stray,
         Alone::QueueFull,
         Alone::WaitedLong,
         Alone::Refused,
@@ -90,6 +93,7 @@ impl Alone {
             Alone::Upstream => "upstream",
             Alone::Held => "held",
             Alone::Retry => "retry",
+            Alone::Stray => "stray",
             Alone::QueueFull => "queue_full",
             Alone::WaitedLong => "waited_long",
             Alone::Refused => "refused",

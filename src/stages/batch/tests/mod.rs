@@ -435,6 +435,28 @@ async fn a_retry_of_a_write_that_went_alone_goes_alone() {
 }
 
 #[tokio::test]
+async fn behind_a_write_that_may_still_land_the_next_of_its_session_goes_by_itself() {
+    let setup = Setup::new(Model::gated()).await;
+    let before = setup.model.arrived();
+    let stray = setup.send(retryable(1, 1, &[1]));
+    setup.until(|| setup.model.arrived() == before + 1).await;
+    let other = setup.send(insert(9));
+    stray.abort();
+    setup.until(|| setup.model.arrived() == before + 2).await;
+    // Others' writes would wait for company; this one's number must reach the server.
+    let next = setup.send(retryable(1, 2, &[2]));
+    setup.until(|| setup.model.arrived() == before + 3).await;
+    assert_eq!(setup.alone(Alone::Stray), 1);
+    setup.open_gate(10);
+    assert_eq!(next.await.unwrap().unwrap(), inserted(1));
+    assert_eq!(other.await.unwrap().unwrap(), inserted(1));
+    // Now the server refuses the first, and the session's writes go in batches again.
+    let replies = setup.together([retryable(1, 3, &[3]), insert(4)]).await;
+    assert!(replies.iter().all(|r| r.as_ref().unwrap() == &inserted(1)));
+    assert_eq!(setup.alone(Alone::Stray), 1);
+}
+
+#[tokio::test]
 async fn a_batch_that_was_never_sent_leaves_no_doubt() {
     let setup = Setup::new(Model::gated()).await;
     setup.model.trouble([Trouble::None, Trouble::Unsent]);
