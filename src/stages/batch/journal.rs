@@ -103,7 +103,15 @@ impl Journal {
     pub fn open(&self, write: &WriteId, ticket: &Arc<Ticket>) -> Found {
         let mut generations = self.generations.lock();
         match generations.get(write) {
-            Some(entry) if entry.number == write.number => Found::Known(entry.state.clone()),
+            Some(entry) if entry.number == write.number => {
+                let state = entry.state.clone();
+                if let State::Doubt(_) = state {
+                    // The caller asks, and whoever comes meanwhile waits for that.
+                    let asking = State::Queued(Arc::clone(ticket));
+                    generations.put(write, asking, self.capacity);
+                }
+                Found::Known(state)
+            }
             Some(entry) if entry.number > write.number => Found::Outdated(entry.number),
             _ => {
                 let queued = State::Queued(Arc::clone(ticket));

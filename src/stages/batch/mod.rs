@@ -171,7 +171,7 @@ impl Shared {
                     return self.alone(Alone::Stray, request, next);
                 }
                 Found::Known(state) => {
-                    return Answer::later(self.again(state, write, request, next));
+                    return self.again(state, write, ticket, request, next);
                 }
                 Found::Outdated(newer) => {
                     return Answer::Now(Ok(too_old(request, id.number, newer)));
@@ -302,58 +302,90 @@ impl Shared {
     }
 
     /// A retry.
-    async fn again(
-        &self,
+    fn again<'a>(
+        self: &'a Arc<Self>,
         state: State,
         write: Write,
-        request: &mut Request,
-        next: Next<'_>,
-    ) -> Outcome {
+        ticket: Arc<Ticket>,
+        request: &'a mut Request,
+        next: Next<'a>,
+    ) -> Answer<'a> {
         match state {
-            State::Alone => self.alone(Alone::Retry, request, next).await,
-            State::Queued(ticket) => match ticket.told().await {
-                Told::Alone(_) => self.alone(Alone::Retry, request, next).await,
-                Told::Answer(answer, trail) => {
-                    self.outcome(Told::Answer(repeated(answer, &write), trail), request)
-                }
-                told => self.outcome(told, request),
-            },
+            State::Alone => self.alone(Alone::Retry, request, next),
+            State::Queued(first) => Answer::later(self.join(first, Some(write), request, next)),
             State::Done(answer) => {
                 self.stats.journal_answer();
-                Ok(repeated(answer, &write))
+                Answer::Now(Ok(repeated(answer, &write)))
             }
-            State::Doubt(doubt) => self.resolve(doubt, &write, request, next).await,
+            State::Doubt(doubt) => {
+                self.resolve(doubt, &write, &ticket, request, next);
+                Answer::later(self.join(ticket, None, request, next))
+            }
         }
     }
 
-    /// Asks the server for a write that was in a batch of unknown outcome.
-    async fn resolve(
+    /// Waits for what a try is told. `write`: it is another try of this one.
+    async fn join(
         &self,
-        doubt: Doubt,
-        write: &Write,
+        ticket: Arc<Ticket>,
+        write: Option<Write>,
         request: &mut Request,
         next: Next<'_>,
     ) -> Outcome {
+        match (ticket.told().await, write) {
+            (Told::Alone(_), _) => self.alone(Alone::Retry, request, next).await,
+            (Told::Answer(answer, trail), Some(write)) => {
+                let answer = repeated(answer, &write);
+                self.outcome(Told::Answer(answer, trail), request)
+            }
+            (told, _) => self.outcome(told, request),
+        }
+    }
+
+    /// Asks the server for a write that was in a batch of unknown outcome. In a task of its own: given up half-way, it
+    /// might land after the session's next write.
+    fn resolve(
+        self: &Arc<Self>,
+        doubt: Doubt,
+        write: &Write,
+        ticket: &Arc<Ticket>,
+        request: &Request,
+        next: Next<'_>,
+    ) {
         let (session, first) = (&doubt.session, doubt.first);
         let asked = merge::statement(request, write, session, first, None)
             .filter(|_| write.count == doubt.count);
         let Some(mut asked) = asked else {
-            return Err(Failure::lost("this retry isn't the write that it repeats"));
+            let failure = Failure::lost("this retry isn't the write that it repeats");
+            self.journal.set(write.id.as_ref(), State::Doubt(doubt));
+            return ticket.tell(Told::Failed(failure));
         };
         if doubt.retried {
             asked.trail.note(Decision::Spent);
         }
         self.stats.one_by_one();
-        let outcome = next.run(&mut asked).await;
-        request.trail.join(&asked.trail);
-        let reply = outcome?;
-        let view = reply.view();
-        let answer = Reply::for_several(&split::whole(reply.body(), true));
-        if view.ok && !view.has_label(labels::RETRYABLE_WRITE) {
-            let done = State::Done(answer.clone());
-            self.journal.set(write.id.as_ref(), done);
-        }
-        Ok(answer)
+        let (shared, next, id) = (Arc::clone(self), next.to_owned(), write.id);
+        let ticket = Arc::clone(ticket);
+        tokio::spawn(async move {
+            let outcome = next.borrow().run(&mut asked).await;
+            let mut state = State::Doubt(doubt);
+            let told = match outcome {
+                Ok(reply) => {
+                    let answer = Reply::for_several(&split::whole(reply.body(), true));
+                    let view = reply.view();
+                    if view.ok && !view.has_label(labels::RETRYABLE_WRITE) {
+                        state = State::Done(answer.clone());
+                    }
+                    Told::Answer(answer, asked.trail)
+                }
+                Err(mut failure) => {
+                    failure.sent |= asked.trail.has(Decision::InDoubt);
+                    Told::Failed(failure)
+                }
+            };
+            shared.journal.set(id.as_ref(), state);
+            ticket.tell(told);
+        });
     }
 
     fn outcome(&self, told: Told, request: &mut Request) -> Outcome {
