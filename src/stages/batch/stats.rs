@@ -41,7 +41,7 @@ pub enum Alone {
     Held,
     /// A retry of a write that went alone.
     Retry,
-    /// An earlier write of its session, sent by itself, may still land ([`super::journal`]).
+    /// An earlier write of its session, sent by itself, may still land.
     Stray,
     /// Too much was waiting.
     QueueFull,
