@@ -161,3 +161,27 @@ async fn if_there_is_nobody_to_ask_one_by_one_all_are_told_so_at_once() {
     let asked = setup.model.asked().len() - before;
     assert_eq!(asked, 1 + 2 + 1, "the first, the batch twice, one of it");
 }
+
+#[tokio::test]
+async fn what_a_retry_asks_for_is_not_given_up_when_its_client_leaves() {
+    let setup = Setup::new(Model::gated()).await;
+    setup
+        .model
+        .trouble([Trouble::None, Trouble::LostAfter, Trouble::LostAfter]);
+    let write = retryable(1, 1, &[1]);
+    let handles = setup.queued([write.clone(), insert(2)]).await;
+    setup.open_gate(3);
+    for handle in handles {
+        assert!(handle.await.unwrap().is_err());
+    }
+    let before = setup.model.arrived();
+    let leaves = setup.send(write.clone());
+    setup.until(|| setup.model.arrived() == before + 1).await;
+    leaves.abort();
+    assert!(leaves.await.unwrap_err().is_cancelled());
+    let again = setup.send(write);
+    setup.open_gate(1);
+    let reply = again.await.unwrap().unwrap();
+    assert_eq!(reply.get_i32("n").ok(), Some(1));
+    assert_eq!(setup.model.arrived(), before + 1, "one asks for both");
+}
