@@ -6,6 +6,10 @@
 //! joins the first try, is asked of the server under the batch's numbers, or goes alone as the
 //! first try did.
 //!
+//! A write that went by itself and was given up or lost may still land. Directly, the session's next number makes
+//! the server refuse it then; a batch has a number of the proxy's own. So tries of retryable writes, of every
+//! kind, are counted until they are over, and what comes behind one that isn't goes by itself.
+//!
 //! A session's writes come one after the other, so its newest one is enough. Bounded: two
 //! generations, and when the young one is full the old one is dropped; an entry outlives at least
 //! `capacity` writes of other sessions. What is dropped, or lost with the process, can't be
