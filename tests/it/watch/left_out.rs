@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::faults::deployment;
 use crate::parts::proxy::Proxy;
-use crate::parts::wait::{until, until_async};
+use crate::parts::wait::{PATIENCE, until, until_async};
 
 /// More events than make it worth it.
 const MANY: i32 = 6000;
@@ -44,6 +44,17 @@ async fn fill(c: &Collection<Document>) {
     }
 }
 
+/// Waits until one collection is left out.
+#[track_caller]
+fn until_left_out(proxy: &Proxy) {
+    let start = Instant::now();
+    while proxy.count("/watch/left_out") != 1 {
+        let watch = &proxy.status()["watch"];
+        assert!(start.elapsed() < PATIENCE, "not left out: {watch}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 async fn value(c: &Collection<Document>) -> i32 {
     let found = c.find_one(doc! {"_id": 0}).await.unwrap();
     found.unwrap().get_i32("v").unwrap()
@@ -71,23 +82,25 @@ async fn what_is_only_written_isnt_watched_until_it_is_read() {
     let (rs, proxy) = parts().await;
     let (through, around) = (client(&proxy.uri()).await, client(&rs.uri()).await);
     let (log, read) = (at(&through, "log"), at(&through, "read"));
-    fill(&read).await;
+    // (Of one write: it is never left out itself.)
+    read.insert_one(doc! {"_id": 0, "v": 0}).await.unwrap();
     until_hits(&proxy, &read).await;
     fill(&log).await;
-    until("the log is left out", || {
-        proxy.count("/watch/left_out") == 1
-    });
+    until_left_out(&proxy);
 
     // Others are watched as before, and nothing is told of the log.
+    let mut seen = proxy.count("/watch/events");
     set(&at(&around, "read"), 1).await;
-    until_async("the new value", async || value(&read).await == 1).await;
-    let before = proxy.count("/watch/events");
+    until("its event", || proxy.count("/watch/events") > seen);
+    assert_eq!(value(&read).await, 1);
+    seen = proxy.count("/watch/events");
     for v in 1..=100 {
         set(&at(&around, "log"), v).await;
     }
     set(&at(&around, "read"), 2).await;
-    until_async("the new value", async || value(&read).await == 2).await;
-    let events = proxy.count("/watch/events") - before;
+    until("its event", || proxy.count("/watch/events") > seen);
+    assert_eq!(value(&read).await, 2);
+    let events = proxy.count("/watch/events") - seen;
     assert_eq!(events, 1, "of 101 writes");
     assert_eq!(proxy.count("/watch/left_out"), 1);
     until("watching", || {
@@ -104,9 +117,7 @@ async fn what_is_only_written_isnt_watched_until_it_is_read() {
 
     // It isn't left out again soon, read or not.
     fill(&at(&around, "more")).await;
-    until("another one is left out", || {
-        proxy.count("/watch/left_out") == 1
-    });
+    until_left_out(&proxy);
     log.delete_many(doc! {}).await.unwrap();
     fill(&log).await;
     set(&at(&around, "read"), 3).await;
@@ -126,7 +137,7 @@ async fn nothing_older_than_max_lag_is_served_when_a_collection_is_seen_again() 
     for n in 0..COLLECTIONS {
         let name = format!("log{n}");
         fill(&at(&through, &name)).await;
-        until("it is left out", || proxy.count("/watch/left_out") == 1);
+        until_left_out(&proxy);
         // When each value was acknowledged.
         let acknowledged = Arc::new(Mutex::new(vec![Instant::now()]));
         let over = Arc::new(AtomicBool::new(false));
@@ -187,9 +198,7 @@ async fn a_collection_that_is_left_out_and_takes_anothers_name_is_seen() {
     read.insert_one(doc! {"_id": 0, "v": 7}).await.unwrap();
     until_hits(&proxy, &read).await;
     fill(&at(&through, "log")).await;
-    until("the log is left out", || {
-        proxy.count("/watch/left_out") == 1
-    });
+    until_left_out(&proxy);
     until_hits(&proxy, &read).await;
     let rename = doc! {"renameCollection": "bot.log", "to": "bot.read", "dropTarget": true};
     around.database("admin").run_command(rename).await.unwrap();
