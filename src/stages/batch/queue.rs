@@ -8,11 +8,12 @@
 //! time buys a batch of two or three.
 //!
 //! Many clients that write one document after the other come back together, a moment after they were
-//! answered: a crowd. The first of them leaves alone. If each of the next left by itself too, they would
-//! be no crowd any more; if they waited for its return, a round would take two commands' time, and
+//! answered: a crowd. The first of them leave with whoever has come already. If each of the next left by itself too, they would
+//! be no crowd any more; if they waited for the first's return, a round would take two commands' time, and
 //! where a command is slow rather than costly (a majority, a journal) that is slower than no batching.
 //! So they wait until as many are there as left together the last time: these are the whole crowd,
-//! and leave beside the first.
+//! and leave beside the first. A crowd is remembered for a moment while nothing of it is under way, which
+//! happens whenever all are answered at once.
 //!
 //! Fair by order of arrival: a client has one write in the queue at a time, and one that is a batch
 //! in itself never comes here (`key`). Two operations on one document don't leave together: the
@@ -21,6 +22,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -137,7 +139,7 @@ impl Drop for Member {
     }
 }
 
-/// The groups that have something under way.
+/// The groups that have something under way, or have just had a crowd.
 #[derive(Default)]
 pub(super) struct Groups {
     groups: DashMap<Arc<[u8]>, Group, RandomState>,
@@ -145,6 +147,8 @@ pub(super) struct Groups {
     at_once: usize,
     /// Bytes of documents that wait in all of them.
     bytes: AtomicUsize,
+    /// Groups of which nothing is under way, and a crowd is remembered.
+    resting: AtomicUsize,
     /// Somebody sees to it that nobody waits for too long ([`super::late`]).
     is_watched: AtomicBool,
 }
@@ -152,10 +156,12 @@ pub(super) struct Groups {
 struct Group {
     queue: VecDeque<Member>,
     bytes: usize,
-    /// Turns that somebody has (`commit`).
+    /// Turns that somebody has (`commit`). None: it rests, and nobody waits.
     turns: usize,
     /// How many left together when many did, and one less for each time since that few did; 0 at first.
     crowd: usize,
+    /// If it has no turn (it rests): since when.
+    since: Instant,
 }
 
 /// What becomes of a write that comes.
@@ -197,8 +203,11 @@ impl Groups {
             Entry::Occupied(entry) => entry,
         };
         let group = entry.get_mut();
+        if group.has_rested_for_long() {
+            group.crowd = 0;
+        }
         if !queue_first && group.may_leave_by_itself(self.at_once) {
-            group.turns += 1;
+            self.begin_turn(group);
             return Entered::First;
         }
         let more = write.documents.len();
@@ -206,9 +215,18 @@ impl Groups {
             return Entered::Full;
         }
         self.push(group, member(write));
-        let starts = !queue_first && group.is_crowd_there(self.at_once);
-        group.turns += usize::from(starts);
+        let starts = group.turns == 0 || !queue_first && group.is_crowd_there(self.at_once);
+        if starts {
+            self.begin_turn(group);
+        }
         Entered::Queued { starts }
+    }
+
+    fn begin_turn(&self, group: &mut Group) {
+        if group.turns == 0 {
+            self.resting.fetch_sub(1, Relaxed);
+        }
+        group.turns += 1;
     }
 
     fn push(&self, group: &mut Group, member: Member) {
@@ -235,6 +253,16 @@ impl Groups {
                 group.turns -= 1;
                 return leaving;
             }
+            if group.has_crowd() {
+                group.turns = 0;
+                group.since = Instant::now();
+                let resting = self.resting.fetch_add(1, Relaxed);
+                drop(group);
+                if resting >= MOST_RESTING {
+                    self.forget_resting();
+                }
+                return leaving;
+            }
             drop(group);
             // Somebody may have come since.
             let over = self
@@ -244,6 +272,14 @@ impl Groups {
                 return leaving;
             }
         }
+    }
+
+    fn forget_resting(&self) {
+        self.groups.retain(|_, group| {
+            let rests = group.turns == 0;
+            self.resting.fetch_sub(usize::from(rests), Relaxed);
+            !rests
+        });
     }
 
     /// A write doesn't want to wait any longer. `None`: it is under way.
@@ -307,7 +343,7 @@ impl Groups {
 
     /// Groups with something under way.
     pub fn len(&self) -> usize {
-        self.groups.len()
+        self.groups.iter().filter(|group| group.turns > 0).count()
     }
 }
 
@@ -318,7 +354,12 @@ impl Group {
             bytes: 0,
             turns: 1,
             crowd: 0,
+            since: Instant::now(),
         }
+    }
+
+    fn has_rested_for_long(&self) -> bool {
+        self.turns == 0 && self.since.elapsed() > REMEMBERED
     }
 
     /// Whether those who wait are all who may be expected.
@@ -373,7 +414,35 @@ impl Group {
 
 /// Fewer aren't a crowd: they would leave in ever smaller batches.
 const LEAST_CROWD: usize = 8;
+/// A crowd that rests for longer has gone.
+pub(super) const REMEMBERED: Duration = Duration::from_millis(100);
+/// Crowds that rest: beyond that, all of them are forgotten.
+const MOST_RESTING: usize = 256;
 /// Bytes of documents that may wait in one group.
 const MOST_BYTES: usize = 64 << 20;
 /// Bytes of documents that may wait at all.
 const MOST_BYTES_IN_ALL: usize = 256 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crowds_that_never_come_back_are_forgotten() {
+        let groups = Groups::new(3);
+        let rests = |n: usize| {
+            let key: Arc<[u8]> = n.to_string().into_bytes().into();
+            let mut group = Group::with_a_turn();
+            group.crowd = LEAST_CROWD;
+            groups.groups.insert(Arc::clone(&key), group);
+            assert!(groups.next(&key, 1, 1).is_empty());
+        };
+        (0..MOST_RESTING).for_each(rests);
+        assert_eq!(groups.groups.len(), MOST_RESTING);
+        assert_eq!(groups.len(), 0);
+        rests(MOST_RESTING);
+        assert_eq!(groups.groups.len(), 0);
+        rests(0);
+        assert_eq!(groups.groups.len(), 1);
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::queue::REMEMBERED;
 use super::model::Model;
 use super::{Setup, insert, inserted};
 use crate::config;
@@ -59,4 +60,41 @@ async fn in_a_crowd_nobody_leaves_by_itself_but_the_first() {
         assert_eq!(handle.await.unwrap().unwrap(), inserted(1));
     }
     assert_eq!(setup.model.arrived(), before + 5);
+}
+
+/// Nine have left together, and been answered.
+async fn after_a_crowd() -> Setup {
+    let setup = Setup::with(Model::gated(), side_by_side()).await;
+    let shared = &setup.batch.shared;
+    let before = setup.model.arrived();
+    let mut handles: Vec<_> = (1..=3).map(|id| setup.send(insert(id))).collect();
+    setup.until(|| setup.model.arrived() == before + 3).await;
+    handles.extend((4..=12).map(|id| setup.send(insert(id))));
+    setup.until(|| shared.groups.queued() == 9).await;
+    setup.open_gate(4);
+    for handle in handles {
+        handle.await.unwrap().unwrap();
+    }
+    assert_eq!(setup.model.arrived(), before + 4);
+    setup.until(|| setup.batch.groups() == 0).await;
+    setup
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_that_comes_back_is_still_one_for_a_moment() {
+    let late = REMEMBERED + Duration::from_millis(1);
+    for (pause, commands) in [(Duration::ZERO, 1), (late, 3)] {
+        let setup = after_a_crowd().await;
+        let before = setup.model.arrived();
+        tokio::time::advance(pause).await;
+        let handles: Vec<_> = (13..=15).map(|id| setup.send(insert(id))).collect();
+        setup
+            .until(|| setup.model.arrived() == before + commands)
+            .await;
+        setup.open_gate(10);
+        for handle in handles {
+            assert_eq!(handle.await.unwrap().unwrap(), inserted(1));
+        }
+        assert_eq!(setup.model.arrived(), before + commands);
+    }
 }
