@@ -21,115 +21,112 @@ fn retryable(id: i32) -> Document {
     command
 }
 
-/// Sends the first write, and the others while it is under way.
-async fn send_behind_the_first(proxy: &Proxy, clients: &mut [RawClient], writes: &[Document]) {
-    for (number, (write, client)) in writes.iter().zip(clients).enumerate() {
-        client
-            .send(0, &[Section::Body(encode(write))])
-            .await
-            .unwrap();
-        if number == 0 {
-            wait::until("the first is under way", || {
-                proxy.count("/pool/links") > proxy.count("/pool/idle")
-            });
+/// A server with failpoints, who sets them, a proxy, and its clients.
+struct Parts {
+    _deployment: Deployment,
+    direct: RawClient,
+    proxy: Proxy,
+    clients: Vec<RawClient>,
+}
+
+impl Parts {
+    async fn start(more: &[(&str, &str)]) -> Parts {
+        let options = MongodOptions::default().set_parameter("enableTestCommands", "1");
+        let deployment = Deployment::start(options).await.unwrap();
+        let patient = ("batch.max_wait", "\"30s\"");
+        let settings = [&[ON, ONE_AT_ONCE, patient], more].concat();
+        let proxy = Proxy::start(&deployment.seed_uri(), &settings);
+        let direct = RawClient::connect(&deployment.addresses()[0]).await;
+        let mut clients = Vec::new();
+        for _ in 0..=FOLLOWERS {
+            clients.push(RawClient::connect(proxy.address()).await.unwrap());
         }
+        ask(&mut clients[0], &insert(-1)).await.unwrap();
+        Parts {
+            _deployment: deployment,
+            direct: direct.unwrap(),
+            proxy,
+            clients,
+        }
+    }
+
+    /// Sends the first write, and the others while it is under way; what each is told.
+    async fn send_behind_the_first(&mut self, writes: &[Document]) -> Vec<Document> {
+        for (number, (write, client)) in writes.iter().zip(&mut self.clients).enumerate() {
+            let sections = [Section::Body(encode(write))];
+            client.send(0, &sections).await.unwrap();
+            if number == 0 {
+                wait::until("the first is under way", || {
+                    self.proxy.count("/pool/links") > self.proxy.count("/pool/idle")
+                });
+            }
+        }
+        let mut replies = Vec::new();
+        for client in &mut self.clients {
+            let reply = client.receive().await.unwrap().document().unwrap();
+            replies.push(Document::try_from(&*reply).unwrap());
+        }
+        assert_eq!(self.proxy.count("/batch/size/max"), FOLLOWERS as u64);
+        replies
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_sent_twice_at_most_and_each_drivers_retry_once_as_with_any_other_write() {
-    let options = MongodOptions::default().set_parameter("enableTestCommands", "1");
-    let deployment = Deployment::start(options).await.unwrap();
-    let patient = ("batch.max_wait", "\"30s\"");
-    let no_breaker = ("upstream.breaker_failures", "0");
-    let settings = [ON, ONE_AT_ONCE, patient, no_breaker];
-    let proxy = Proxy::start(&deployment.seed_uri(), &settings);
-    let mut direct = RawClient::connect(&deployment.addresses()[0])
-        .await
-        .unwrap();
-    let mut clients = Vec::new();
-    for _ in 0..=FOLLOWERS {
-        clients.push(RawClient::connect(proxy.address()).await.unwrap());
-    }
-    ask(&mut clients[0], &insert(-1)).await.unwrap();
+    let mut parts = Parts::start(&[("upstream.breaker_failures", "0")]).await;
     // Slow enough for the others to queue behind the first.
     let data = doc! {
         "failCommands": ["insert"], "namespace": "d.c", "closeConnection": true, "blockConnection": true,
         "blockTimeMS": 1_500,
     };
-    let before = failpoint(&mut direct, doc! {"mode": "alwaysOn", "data": data}).await;
+    let fail = doc! {"mode": "alwaysOn", "data": data};
+    let before = failpoint(&mut parts.direct, fail).await;
     let writes: Vec<Document> = (0..=FOLLOWERS).map(retryable).collect();
-    send_behind_the_first(&proxy, &mut clients, &writes).await;
-    for client in &mut clients {
-        let reply = client.receive().await.unwrap().document().unwrap();
-        let reply = Document::try_from(&*reply).unwrap();
+    for reply in parts.send_behind_the_first(&writes).await {
         assert_eq!(reply.get_i32("code").ok(), Some(6), "{reply}");
     }
     let data = doc! {"failCommands": ["insert"], "namespace": "d.c", "closeConnection": true};
-    let batched = failpoint(&mut direct, doc! {"mode": "alwaysOn", "data": data}).await;
-    assert_eq!(proxy.count("/batch/size/max"), FOLLOWERS as u64);
+    let fail = doc! {"mode": "alwaysOn", "data": data};
+    let batched = failpoint(&mut parts.direct, fail).await;
+    let status = || parts.proxy.status();
     assert_eq!(
         batched - before,
         2 + 2,
         "the first alone, and the batch: {}",
-        proxy.status()
+        status()
     );
-    for (write, client) in writes.iter().zip(&mut clients) {
+    for (write, client) in writes.iter().zip(&mut parts.clients) {
         let reply = ask(client, write).await.unwrap();
         assert_eq!(reply.get_i32("code").ok(), Some(6), "{reply}");
     }
-    let again = failpoint(&mut direct, doc! {"mode": "off"}).await - batched;
-    assert_eq!(again, writes.len() as i64, "{}", proxy.status());
+    let again = failpoint(&mut parts.direct, doc! {"mode": "off"}).await - batched;
+    assert_eq!(again, writes.len() as i64, "{}", status());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_overloaded_server_is_not_asked_for_each_write_of_a_batch() {
-    let options = MongodOptions::default().set_parameter("enableTestCommands", "1");
-    let deployment = Deployment::start(options).await.unwrap();
-    let patient = ("batch.max_wait", "\"30s\"");
-    let proxy = Proxy::start(&deployment.seed_uri(), &[ON, ONE_AT_ONCE, patient]);
-    let mut direct = RawClient::connect(&deployment.addresses()[0])
-        .await
-        .unwrap();
-    let mut clients = Vec::new();
-    for _ in 0..=FOLLOWERS {
-        clients.push(RawClient::connect(proxy.address()).await.unwrap());
-    }
-    ask(&mut clients[0], &insert(-1)).await.unwrap();
+    let mut parts = Parts::start(&[]).await;
     let labels = ["SystemOverloadedError", "RetryableError"];
     let data = doc! {
         "failCommands": ["insert"], "namespace": "d.c", "errorCode": 462, "errorLabels": labels.as_slice(),
         "blockConnection": true, "blockTimeMS": 1_000,
     };
-    let before = failpoint(&mut direct, doc! {"mode": "alwaysOn", "data": data}).await;
-    let of_all_kinds = |id: i32| {
-        if id % 2 == 0 {
-            insert(id)
-        } else {
-            retryable(id)
-        }
+    let fail = doc! {"mode": "alwaysOn", "data": data};
+    let before = failpoint(&mut parts.direct, fail).await;
+    let of_all_kinds = |id: i32| match id % 2 {
+        0 => insert(id),
+        _ => retryable(id),
     };
     let writes: Vec<Document> = (0..=FOLLOWERS).map(of_all_kinds).collect();
-    send_behind_the_first(&proxy, &mut clients, &writes).await;
-    for client in &mut clients {
-        let reply = client.receive().await.unwrap().document().unwrap();
-        let reply = Document::try_from(&*reply).unwrap();
+    let labels = bson::bson!(labels.as_slice());
+    for reply in parts.send_behind_the_first(&writes).await {
         assert_eq!(reply.get_i32("code").ok(), Some(462), "{reply}");
-        assert_eq!(
-            reply.get("errorLabels"),
-            Some(&bson::bson!(labels.as_slice())),
-            "{reply}"
-        );
+        assert_eq!(reply.get("errorLabels"), Some(&labels), "{reply}");
     }
-    let asked = failpoint(&mut direct, doc! {"mode": "off"}).await - before;
-    assert_eq!(proxy.count("/batch/size/max"), FOLLOWERS as u64);
-    assert_eq!(
-        asked,
-        3 + 3,
-        "the first alone, and the batch: {}",
-        proxy.status()
-    );
-    for (write, client) in writes.iter().zip(&mut clients) {
+    let asked = failpoint(&mut parts.direct, doc! {"mode": "off"}).await - before;
+    let status = parts.proxy.status();
+    assert_eq!(asked, 3 + 3, "the first alone, and the batch: {status}");
+    for (write, client) in writes.iter().zip(&mut parts.clients) {
         let reply = ask(client, write).await.unwrap();
         assert_eq!(reply.get_i32("n").ok(), Some(1), "{reply}");
     }
