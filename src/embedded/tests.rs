@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::deployment::escape;
@@ -11,9 +11,12 @@ use super::find::{cache_dir_from, check_loads, configured, in_path, is_loader_fa
 use super::*;
 
 fn script(dir: &Path, name: &str, text: &str) -> PathBuf {
-    let path = dir.join(name);
-    fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let (source, path) = (dir.join("source"), dir.join(name));
+    fs::write(&source, format!("#!/bin/sh\n{text}\n")).unwrap();
+    // By another process: a child that some other test forks just now would inherit our open file, and then it is "busy".
+    let mut install = Command::new("install");
+    let installed = install.args(["-m", "755"]).args([&source, &path]).status();
+    assert!(installed.unwrap().success(), "{install:?}");
     path
 }
 

@@ -86,7 +86,8 @@ async fn who_waits_too_long_for_a_link_is_told_why() {
     first
         .command(doc! {"insert": "c", "documents": [{"_id": 1}], "$db": &db})
         .await;
-    let slow = doc! {"find": "c", "filter": {"$where": "sleep(2000) || true"}, "$db": &db};
+    crate::parts::wait::until("the only link is back", || proxy.count("/pool/idle") == 1);
+    let slow = doc! {"find": "c", "filter": {"$where": "sleep(4000) || true"}, "$db": &db};
     let slow = tokio::spawn(async move { first.command(slow).await });
     crate::parts::wait::until("the only link is busy", || {
         proxy.count("/pool/links") == 1 && proxy.count("/pool/idle") == 0

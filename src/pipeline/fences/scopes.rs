@@ -10,7 +10,11 @@
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use foldhash::fast::RandomState;
+/// Tests always have the same hashes: which names share a scope must not be a matter of luck there.
+#[cfg(test)]
+use foldhash::fast::FixedState as Hasher;
+#[cfg(not(test))]
+use foldhash::fast::RandomState as Hasher;
 
 use crate::command::Footprint;
 
@@ -21,7 +25,7 @@ pub(super) struct Scopes {
     held: Box<[AtomicU64]>,
     /// All of them: mostly there are none, and nobody need look further.
     held_in_all: AtomicU64,
-    hasher: RandomState,
+    hasher: Hasher,
 }
 
 #[derive(Default)]
@@ -75,7 +79,7 @@ impl Scopes {
             table: (0..SCOPES).map(|_| Scope::default()).collect(),
             held: (0..SCOPES).map(|_| AtomicU64::new(0)).collect(),
             held_in_all: AtomicU64::new(0),
-            hasher: RandomState::default(),
+            hasher: Hasher::default(),
         }
     }
 
@@ -256,5 +260,5 @@ impl Scopes {
 /// Scope 0: met by every read.
 pub(super) const EVERYTHING: u32 = 0;
 
-/// Scopes of names. A scope is 24 bytes.
-const SCOPES: usize = 4099;
+/// Scopes of names: half a megabyte, so that few of some hundred collections share one.
+const SCOPES: usize = 16_381;
