@@ -20,15 +20,15 @@ use super::drain::Drained;
 use super::roster::Seat;
 use super::shared::Shared;
 use super::traces::Traced;
-use super::{auth_relay, disguise, gone, handshake, lane, legacy};
+use super::{auth_relay, disguise, gone, handshake, lane, legacy, malformed};
 use crate::command::{ErrorReply, Kind, acknowledged, codes};
 use crate::memory::{self, Held, Live, Memory, NoRoom, Permit, Pressure};
 use crate::pipeline::{Answer, Decision, NO_PRINCIPAL, Principal, Reply, Request};
 use crate::upstream::{AuthLink, Sock};
 use crate::wire::op_code;
 use crate::wire::op_compressed::{self, Compressor, OpCompressed};
-use crate::wire::op_msg::{MORE_TO_COME, OpMsg};
-use crate::wire::{Frame, HEADER_LEN, Header, WireError, build, reserve_more, take_frame};
+use crate::wire::op_msg::{self, MORE_TO_COME, OpMsg};
+use crate::wire::{Frame, Header, WireError, build, reserve_more, take_frame};
 
 /// A client's connection.
 pub(super) struct Connection {
@@ -206,11 +206,7 @@ impl Connection {
     }
 
     async fn refuse(&mut self, header: Header, length: usize, why: NoRoom) -> Result<(), Close> {
-        let flags = self
-            .buf
-            .get(HEADER_LEN..)
-            .and_then(|b| b.first_chunk::<4>());
-        let flags = flags.map_or(0, |b| u32::from_le_bytes(*b));
+        let flags = op_msg::flags(&self.buf);
         let mut left = length.saturating_sub(self.buf.len());
         self.buf.clear();
         let within = self.shared.config.server.frame_timeout;
@@ -262,7 +258,10 @@ impl Connection {
     }
 
     async fn op_msg(&mut self, frame: Frame) -> Result<(), Close> {
-        let msg = OpMsg::parse(&frame).map_err(WireError::from)?;
+        let msg = match OpMsg::parse(&frame) {
+            Ok(msg) => msg,
+            Err(error) => return malformed::answer(self, &frame, error).await,
+        };
         let silent = msg.more_to_come();
         let exhaust = msg.exhaust_allowed();
         let mut request = Request::unread(frame, msg, Arc::clone(&self.principal));

@@ -13,6 +13,7 @@ mod handshake;
 mod lane;
 mod latency;
 mod legacy;
+mod malformed;
 mod roster;
 mod shards;
 mod shared;

@@ -70,9 +70,12 @@ pub enum MsgError {
         /// The code in the header.
         actual: i32,
     },
-    /// The message ends before its fixed fields or a section does.
+    /// The message ends before its fixed fields do.
     #[error("message ends too early in {0}")]
     Truncated(&'static str),
+    /// The message ends within a section.
+    #[error("message ends too early in a {0}")]
+    Section(&'static str),
     /// A required flag bit (0–15) that this version does not know.
     #[error("unknown required flag bits 0x{0:04x}")]
     RequiredFlags(u32),
@@ -87,7 +90,7 @@ pub enum MsgError {
     /// Two sections of kind 0.
     #[error("more than one body section")]
     TwoBodies,
-    /// A document sequence whose size is impossible or splits a document.
+    /// A document sequence whose size is impossible.
     #[error("document sequence has the impossible size {0}")]
     SequenceSize(i32),
     /// A name (of a sequence or a collection) that is not UTF-8.

@@ -21,6 +21,7 @@ use super::build;
 use super::doc::{Documents, documents, take_document};
 use super::error::MsgError;
 use super::frame::Frame;
+use super::header::HEADER_LEN;
 use super::op_code::OP_MSG;
 use super::reader::Reader;
 
@@ -216,6 +217,13 @@ impl OpMsg {
     }
 }
 
+/// The flag bits of a message that may be broken otherwise; 0 if it ends before them.
+#[must_use]
+pub fn flags(message: &[u8]) -> u32 {
+    let bits = message.get(HEADER_LEN..).and_then(|m| m.first_chunk());
+    bits.map_or(0, |bits| u32::from_le_bytes(*bits))
+}
+
 /// The checksum at the end of `sections`, verified, and what is before it.
 fn verify_checksum<'a>(whole: &[u8], sections: &'a [u8]) -> Result<(u32, &'a [u8]), MsgError> {
     let truncated = MsgError::Truncated("checksum");
@@ -231,24 +239,21 @@ fn verify_checksum<'a>(whole: &[u8], sections: &'a [u8]) -> Result<(u32, &'a [u8
 }
 
 fn take_sequence(frame: &Frame, reader: &mut Reader<'_>) -> Result<Sequence, MsgError> {
-    let claimed = reader.i32().ok_or(MsgError::Truncated("sequence"))?;
+    let claimed = reader.i32().ok_or(MsgError::Section("sequence"))?;
     let length = usize::try_from(claimed)
         .ok()
         .and_then(|size| size.checked_sub(4))
         .ok_or(MsgError::SequenceSize(claimed))?;
-    let section = reader.take(length).ok_or(MsgError::Truncated("sequence"))?;
+    let section = reader.take(length).ok_or(MsgError::Section("sequence"))?;
     let mut inner = Reader::new(section);
     let name = inner
         .cstring()
-        .ok_or(MsgError::Truncated("sequence identifier"))?;
+        .ok_or(MsgError::Section("sequence identifier"))?;
     let identifier = Identifier::new(frame.bytes.slice_ref(name))
         .ok_or(MsgError::Utf8("sequence identifier"))?;
     let all = inner.rest();
     for doc in documents(all) {
-        doc.map_err(|error| match error {
-            super::DocError::Truncated => MsgError::SequenceSize(claimed),
-            other => MsgError::Doc(other),
-        })?;
+        doc?;
     }
     Ok(Sequence {
         identifier,
