@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::super::queue::REMEMBERED;
 use super::model::Model;
-use super::{Setup, insert, inserted};
+use super::{Answered, Setup, insert, inserted};
 use crate::config;
 
 fn side_by_side() -> config::Batch {
@@ -35,15 +37,23 @@ async fn few_writes_leave_each_by_itself_and_only_those_beyond_them_wait() {
     assert_eq!(setup.batch.groups(), 0);
 }
 
-#[tokio::test]
-async fn in_a_crowd_nobody_leaves_by_itself_but_the_first() {
-    let setup = Setup::with(Model::gated(), side_by_side()).await;
+/// Three are under way, each by itself, and nine wait: what they'll be told, the three first.
+async fn crowd(setup: &Setup) -> Vec<JoinHandle<Answered>> {
     let shared = &setup.batch.shared;
     let before = setup.model.arrived();
     let mut handles: Vec<_> = (1..=3).map(|id| setup.send(insert(id))).collect();
     setup.until(|| setup.model.arrived() == before + 3).await;
     handles.extend((4..=12).map(|id| setup.send(insert(id))));
     setup.until(|| shared.groups.queued() == 9).await;
+    handles
+}
+
+#[tokio::test]
+async fn in_a_crowd_nobody_leaves_by_itself_but_the_first() {
+    let setup = Setup::with(Model::gated(), side_by_side()).await;
+    let shared = &setup.batch.shared;
+    let before = setup.model.arrived();
+    let mut handles = crowd(&setup).await;
     // Nine leave together; the first three have returned when the next come.
     setup.open_gate(3);
     setup.until(|| setup.model.arrived() == before + 4).await;
@@ -62,29 +72,17 @@ async fn in_a_crowd_nobody_leaves_by_itself_but_the_first() {
     assert_eq!(setup.model.arrived(), before + 5);
 }
 
-/// Nine have left together, and been answered.
-async fn after_a_crowd() -> Setup {
-    let setup = Setup::with(Model::gated(), side_by_side()).await;
-    let shared = &setup.batch.shared;
-    let before = setup.model.arrived();
-    let mut handles: Vec<_> = (1..=3).map(|id| setup.send(insert(id))).collect();
-    setup.until(|| setup.model.arrived() == before + 3).await;
-    handles.extend((4..=12).map(|id| setup.send(insert(id))));
-    setup.until(|| shared.groups.queued() == 9).await;
-    setup.open_gate(4);
-    for handle in handles {
-        handle.await.unwrap().unwrap();
-    }
-    assert_eq!(setup.model.arrived(), before + 4);
-    setup.until(|| setup.batch.groups() == 0).await;
-    setup
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_crowd_that_comes_back_is_still_one_for_a_moment() {
     let late = REMEMBERED + Duration::from_millis(1);
     for (pause, commands) in [(Duration::ZERO, 1), (late, 3)] {
-        let setup = after_a_crowd().await;
+        let setup = Setup::with(Model::gated(), side_by_side()).await;
+        let handles = crowd(&setup).await;
+        setup.open_gate(4);
+        for handle in handles {
+            handle.await.unwrap().unwrap();
+        }
+        setup.until(|| setup.batch.groups() == 0).await;
         let before = setup.model.arrived();
         tokio::time::advance(pause).await;
         let handles: Vec<_> = (13..=15).map(|id| setup.send(insert(id))).collect();
