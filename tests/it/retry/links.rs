@@ -1,5 +1,7 @@
 //! Links that break, at every moment of an exchange, and a server that is slow.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bson::{Document, doc};
@@ -65,15 +67,17 @@ async fn a_breaker_opens_after_failures_in_a_row_and_closes_after_a_probe() {
     faults(&proxy).arm(Rule::times(3, Act::DropReply, |p| {
         p.command.name() == "find"
     }));
+    // (It is open for half a second from the last failure on.)
+    let mut began = Instant::now();
     for _ in 0..3 {
+        began = Instant::now();
         assert!(!is_ok(&client.ask(&find).await));
     }
     let breaker = || proxy.shared().upstream.servers()[0].breaker.as_str();
     assert_eq!(breaker(), "open");
     let before = faults(&proxy).exchanges();
-    let began = Instant::now();
     assert!(is_ok(&client.ask(&find).await), "it waits for the probe");
-    assert!(began.elapsed() > Duration::from_millis(200));
+    assert!(began.elapsed() >= Duration::from_millis(500));
     assert_eq!(faults(&proxy).exchanges(), before + 1);
     assert_eq!(breaker(), "closed");
 }
@@ -93,38 +97,39 @@ async fn a_slow_namespace_neither_multiplies_its_load_nor_holds_up_others() {
         p.command.collection() == Some("slow")
     }));
     let address = proxy.address().to_string();
+    let served = Arc::new(AtomicUsize::new(0));
     let crowd: Vec<_> = (0..32)
         .map(|_| {
-            let (address, db) = (address.clone(), db.clone());
+            let (address, db, served) = (address.clone(), db.clone(), Arc::clone(&served));
             tokio::spawn(async move {
                 let mut client = Asker::connect(&address).await;
                 for _ in 0..10 {
                     assert!(is_ok(&client.ask(&doc! {"find": "slow", "$db": &db}).await));
+                    served.fetch_add(1, Relaxed);
                 }
             })
         })
         .collect();
-    wait::until("the slow namespace has its share", || {
-        proxy.shared().upstream.admission().queued > 0
-    });
+    let queued = || proxy.shared().upstream.admission().queued;
+    wait::until("the slow namespace has its share", || queued() > 20);
     let mut client = client(&proxy).await;
-    let (mut slowest, mut asked) = (Duration::ZERO, 0);
-    while proxy.shared().upstream.admission().queued > 0 && asked < 100 {
-        let began = Instant::now();
+    let (mut most, mut asked) = (0, 0);
+    while queued() > 0 && asked < 100 {
+        let before = served.load(Relaxed);
         assert!(is_ok(
             &client.ask(&doc! {"find": "quick", "$db": &db}).await
         ));
-        slowest = slowest.max(began.elapsed());
+        most = most.max(served.load(Relaxed) - before);
         asked += 1;
     }
+    // In the queue of the slow namespace it would have been more than twenty.
+    assert!(most < 16, "{most} slow ones were served before a quick one");
     assert!(asked > 5, "asked {asked}");
-    // In the queue of the slow namespace it would have been 400 ms at the least.
-    assert!(slowest < Duration::from_millis(300), "{slowest:?}");
     for one in crowd {
         one.await.unwrap();
     }
     faults(&proxy).clear();
-    let before = faults(&proxy).exchanges();
+    let (before, began) = (faults(&proxy).exchanges(), Instant::now());
     faults(&proxy).arm(Rule::every(Act::DropReply, |p| {
         p.command.collection() == Some("broken")
     }));
@@ -136,10 +141,12 @@ async fn a_slow_namespace_neither_multiplies_its_load_nor_holds_up_others() {
         client.ask(&doc! {"find": "quick", "$db": &db}).await;
     }
     let upstream = faults(&proxy).exchanges() - before;
-    let share = upstream as f64 / f64::from(2 * sent);
+    // (An empty budget grants one retry a second.)
+    let took = began.elapsed();
+    let share = (upstream as f64 - took.as_secs_f64()) / f64::from(2 * sent);
     assert!(
         share <= 1.2,
-        "{upstream} exchanges for {} requests",
+        "{upstream} exchanges for {} requests in {took:?}",
         2 * sent
     );
 }
