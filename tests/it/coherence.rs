@@ -5,7 +5,7 @@ use bson::{Document, doc};
 use mongodb::Client;
 
 use crate::parts::proxy::Proxy;
-use crate::parts::shared;
+use crate::parts::{running, shared};
 use crate::raw::{self, RawClient, Section};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,9 +147,7 @@ async fn a_write_cut_off_by_a_crash_is_fenced_until_the_server_is_another_proces
         doc! {"q": {"$where": "sleep(60000) || true"}, "u": {"$set": {"a": 1}}, "multi": true};
     let slow = doc! {"update": "c", "updates": [slow], "$db": "d"};
     let writing = tokio::spawn(async move { writer.command(&slow).await });
-    crate::parts::wait::until("the write is under way", || {
-        proxy.count("/pool/links") > proxy.count("/pool/idle")
-    });
+    running::until_running(&deployment.addresses()[0], "d.c").await;
     deployment.kill(0).unwrap();
     let reply = Document::try_from(&*writing.await.unwrap().unwrap()).unwrap();
     assert_eq!(reply.get_i32("code").ok(), Some(6), "{reply}");

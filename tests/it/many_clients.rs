@@ -3,7 +3,7 @@
 use bson::{Document, doc};
 
 use crate::parts::proxy::Proxy;
-use crate::parts::shared;
+use crate::parts::{running, shared, wait};
 use crate::raw::RawClient;
 
 /// A client of raw messages that fails the test when something is wrong with it.
@@ -80,18 +80,18 @@ async fn who_waits_too_long_for_a_link_is_told_why() {
         ("upstream.max_links", "1"),
         ("upstream.wait_timeout", "\"200ms\""),
     ];
-    let proxy = Proxy::start(&shared::rs().await.seed_uri(), &settings);
+    let rs = shared::rs().await;
+    let proxy = Proxy::start(&rs.seed_uri(), &settings);
     let db = shared::database("wait");
     let mut first = Raw::connect(proxy.address()).await;
     first
         .command(doc! {"insert": "c", "documents": [{"_id": 1}], "$db": &db})
         .await;
-    crate::parts::wait::until("the only link is back", || proxy.count("/pool/idle") == 1);
+    wait::until("the only link is back", || proxy.count("/pool/idle") == 1);
     let slow = doc! {"find": "c", "filter": {"$where": "sleep(4000) || true"}, "$db": &db};
     let slow = tokio::spawn(async move { first.command(slow).await });
-    crate::parts::wait::until("the only link is busy", || {
-        proxy.count("/pool/links") == 1 && proxy.count("/pool/idle") == 0
-    });
+    // On the only link.
+    running::until_running(&rs.addresses()[0], &format!("{db}.c")).await;
     let mut second = Raw::connect(proxy.address()).await;
     let reply = second.command(doc! {"ping": 1, "$db": &db}).await;
     assert_eq!(reply.get_i32("code").ok(), Some(262), "{reply}");

@@ -6,7 +6,7 @@ use bson::{Document, doc};
 use mongodb::Client;
 
 use crate::parts::proxy::{Proxy, http};
-use crate::parts::{shared, wait};
+use crate::parts::{running, shared, wait};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_ready_status_metrics_and_config_answer() {
@@ -116,20 +116,20 @@ async fn a_token_guards_everything_but_health() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_lets_a_request_under_way_finish_and_exits_with_0() {
-    let mut proxy = Proxy::start(&shared::rs().await.seed_uri(), &[]);
+    let rs = shared::rs().await;
+    let mut proxy = Proxy::start(&rs.seed_uri(), &[]);
     let client = Client::with_uri_str(proxy.uri()).await.unwrap();
     let db = client.database(&shared::database("drain"));
+    let namespace = format!("{}.c", db.name());
     db.collection::<Document>("c")
         .insert_one(doc! {"_id": 1})
         .await
         .unwrap();
     let slow = tokio::spawn(async move {
-        let filter = doc! {"$where": "sleep(1500) || true"};
+        let filter = doc! {"$where": "sleep(3000) || true"};
         db.collection::<Document>("c").find_one(filter).await
     });
-    wait::until("the slow request is upstream", || {
-        proxy.count("/pool/links") > proxy.count("/pool/idle")
-    });
+    running::until_running(&rs.addresses()[0], &namespace).await;
     proxy.signal("TERM");
     assert_eq!(slow.await.unwrap().unwrap(), Some(doc! {"_id": 1}));
     let mut ended = None;

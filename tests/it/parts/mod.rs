@@ -12,6 +12,7 @@ pub mod kept;
 pub mod node;
 pub mod proxy;
 pub mod python;
+pub mod running;
 pub mod secantus;
 pub mod shared;
 pub mod tls;

@@ -6,30 +6,12 @@ use bson::doc;
 
 use super::{Asker, Place, labels};
 use crate::parts::proxy::Proxy;
-use crate::parts::shared;
-use crate::parts::wait;
+use crate::parts::{running, shared, wait};
 use crate::raw::{Section, encode};
 
-fn slow_find(db: &str, mark: &str) -> bson::Document {
+fn slow_find(db: &str) -> bson::Document {
     let slow = doc! {"$where": "sleep(60000) || true"};
-    doc! {"find": "c", "filter": slow, "comment": mark, "$db": db}
-}
-
-/// Operations with this comment that the server is running.
-async fn running(direct: &mut Asker, mark: &str) -> usize {
-    let pipeline = [
-        doc! {"$currentOp": {}},
-        doc! {"$match": {"command.comment": mark, "command.find": "c"}},
-    ];
-    let reply = direct
-        .ask(&doc! {"aggregate": 1, "pipeline": pipeline.to_vec(), "cursor": {}, "$db": "admin"})
-        .await;
-    reply
-        .get_document("cursor")
-        .unwrap()
-        .get_array("firstBatch")
-        .unwrap()
-        .len()
+    doc! {"find": "c", "filter": slow, "$db": db}
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,18 +23,12 @@ async fn a_read_whose_client_has_left_costs_the_server_nothing_more() {
         .ask(&doc! {"insert": "c", "documents": [{"_id": 1}], "$db": &db})
         .await;
     let mut leaver = Asker::connect(place.proxy.address()).await;
-    let body = encode(&slow_find(&db, "left"));
+    let body = encode(&slow_find(&db));
     leaver.0.send(0, &[Section::Body(body)]).await.unwrap();
-    let direct = &mut place.direct;
-    while running(direct, "left").await == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let namespace = format!("{db}.c");
+    running::until_running(&place.address, &namespace).await;
     drop(leaver);
-    let left = std::time::Instant::now();
-    while running(direct, "left").await > 0 {
-        assert!(left.elapsed() < wait::PATIENCE, "it still runs");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    running::until_ended(&place.address, &namespace).await;
     wait::until("it is counted", || {
         place.proxy.count("/clients/given_up") == 1
     });
@@ -66,7 +42,7 @@ async fn a_write_whose_client_has_left_runs_on() {
         .through
         .ask(&doc! {"insert": "c", "documents": [{"_id": 1}], "$db": &db})
         .await;
-    let slow = doc! {"q": {"$where": "sleep(1000) || true"}, "u": {"$set": {"done": true}}};
+    let slow = doc! {"q": {"$where": "sleep(3000) || true"}, "u": {"$set": {"done": true}}};
     let update = doc! {"update": "c", "updates": [slow], "$db": &db};
     let mut leaver = Asker::connect(place.proxy.address()).await;
     leaver
@@ -74,9 +50,7 @@ async fn a_write_whose_client_has_left_runs_on() {
         .send(0, &[Section::Body(encode(&update))])
         .await
         .unwrap();
-    wait::until("it is under way", || {
-        place.proxy.count("/pool/links") > place.proxy.count("/pool/idle")
-    });
+    running::until_running(&place.address, &format!("{db}.c")).await;
     drop(leaver);
     let find = doc! {"count": "c", "query": {"done": true}, "$db": &db};
     let left = std::time::Instant::now();
@@ -99,11 +73,9 @@ async fn what_is_over_a_limit_is_refused_and_says_so() {
     first
         .ask(&doc! {"insert": "c", "documents": [{"_id": 1}], "$db": &db})
         .await;
-    let body = encode(&slow_find(&db, "limits"));
+    let body = encode(&slow_find(&db));
     first.0.send(0, &[Section::Body(body)]).await.unwrap();
-    wait::until("it is under way", || {
-        proxy.count("/pool/links") > proxy.count("/pool/idle")
-    });
+    running::until_running(&rs.addresses()[0], &format!("{db}.c")).await;
     let mut second = Asker::connect(proxy.address()).await;
     let reply = second.ask(&doc! {"find": "c", "$db": &db}).await;
     assert_eq!(reply.get_i32("code").ok(), Some(462), "{reply}");

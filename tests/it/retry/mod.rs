@@ -31,6 +31,8 @@ impl Asker {
 struct Place {
     through: Asker,
     direct: Asker,
+    /// The server's.
+    address: String,
     proxy: Proxy,
     _turn: MutexGuard<'static, ()>,
 }
@@ -54,9 +56,11 @@ impl Place {
             ("retry.budget_share", "1.0"),
         ];
         let proxy = Proxy::start(&server.seed_uri(), &settings);
+        let address = server.addresses().remove(0);
         Place {
             through: Asker::connect(proxy.address()).await,
-            direct: Asker::connect(&server.addresses()[0]).await,
+            direct: Asker::connect(&address).await,
+            address,
             proxy,
             _turn: turn,
         }

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use self::collector::{Collector, Manner, attribute};
 use crate::parts::asker::Asker;
 use crate::parts::proxy::Proxy;
-use crate::parts::{shared, wait};
+use crate::parts::{running, shared, wait};
 use crate::raw::{RawClient, Section, encode, op_msg};
 
 const NONE: (&str, &str) = ("cache.external_writes", "\"none\"");
@@ -143,9 +143,7 @@ async fn a_read_whose_client_has_left_is_told() {
     let body = Section::Body(encode(&slow));
     let id = client.id();
     client.send_bytes(&op_msg(id, 0, &[body])).await.unwrap();
-    wait::until("it has arrived", || {
-        proxy.count("/pool/links") > proxy.count("/pool/idle")
-    });
+    running::until_running(&rs.addresses()[0], &format!("{db}.c")).await;
     drop(client);
     let left = || {
         let spans = collector.spans();
@@ -213,10 +211,11 @@ async fn off_there_is_no_exporter_and_a_share_of_nothing_connects_to_nobody() {
         for _ in 0..100 {
             asker.ask(&find(&db)).await;
         }
-        proxy.signal("TERM");
     }
+    // (At its end there would be none anyway.)
     assert_eq!(exporters(&off), 0);
     for mut proxy in [off, nothing] {
+        proxy.signal("TERM");
         wait::until("it ends", || proxy.ended().is_some());
     }
     assert_eq!(collector.connections(), 0);
