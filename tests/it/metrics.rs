@@ -8,12 +8,15 @@ use bson::{Document, doc};
 use mongodb::Client;
 
 use crate::parts::proxy::{Proxy, http};
-use crate::parts::shared;
+use crate::parts::{shared, wait};
 
 /// What a proxy that has done a bit of everything says.
 async fn metrics() -> (Proxy, String) {
     // (A watch that is on, so that its lag is there.)
     let proxy = Proxy::start(&shared::rs().await.seed_uri(), &[]);
+    wait::until("it watches", || {
+        proxy.status()["watch"]["state"] == "watching"
+    });
     let client = Client::with_uri_str(proxy.uri()).await.unwrap();
     let c = client
         .database(&shared::database("metrics"))

@@ -94,8 +94,18 @@ async fn tag(set: &Set) {
         let tags = doc! {"number": n.to_string(), "place": "here"};
         member.as_document_mut().unwrap().insert("tags", tags);
     }
-    let set = doc! {"replSetReconfig": config, "$db": "admin"};
-    primary.ask(&set).await;
+    let reconfigure = doc! {"replSetReconfig": config, "$db": "admin"};
+    primary.ask(&reconfigure).await;
+    // (It is told that a majority has them.)
+    for n in 0..3 {
+        wait::until_async("the member has its tag", async || {
+            let hello = doc! {"hello": 1, "$db": "admin"};
+            let reply = set.member(n).await.ask(&hello).await.reply;
+            let tags = reply.get_document("tags");
+            tags.is_ok_and(|tags| tags.get_str("number").ok() == Some(&n.to_string()))
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -176,12 +176,12 @@ async fn look_up() {
     let wrong = start("mongodb+srv://wrong.petiole.test/?tls=false")
         .await
         .unwrap();
+    let why = Some("replicaSet=other is wanted, the server's setName is rs0");
+    wait::until("it is told why", || {
+        let servers = wrong.shared().upstream.servers();
+        servers[0].error.as_deref() == why
+    });
     assert!(!wrong.ready(Duration::from_secs(1)).await);
-    let error = wrong.shared().upstream.servers()[0].error.clone();
-    assert_eq!(
-        error.as_deref(),
-        Some("replicaSet=other is wanted, the server's setName is rs0")
-    );
 
     for (name, why) in [
         ("balanced", "loadBalanced=true is not supported"),

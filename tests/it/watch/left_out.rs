@@ -215,7 +215,7 @@ async fn a_server_that_refuses_to_leave_something_out_is_asked_for_all() {
     let refuse = doc! {
         "configureFailPoint": "failCommand",
         "mode": {"times": 1},
-        "data": {"failCommands": ["aggregate"], "errorCode": 2},
+        "data": {"failCommands": ["aggregate"], "errorCode": 2, "appName": "petiole-watch"},
     };
     around.database("admin").run_command(refuse).await.unwrap();
     let before = proxy.count("/watch/reopenings");
