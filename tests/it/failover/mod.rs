@@ -17,16 +17,22 @@ use crate::parts::proxy::Proxy;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Much more than the two seconds that it takes on a machine of one's own.
 const BOUND_S: f64 = 8.0;
+/// Beside the other tests a set may take long to elect.
+const LONG_WAIT: (&str, &str) = ("upstream.failover_wait", "\"60s\"");
 
-#[tokio::test(flavor = "multi_thread")]
-async fn applications_without_retries_do_not_notice_how_members_fail() {
+async fn start(options: MongodOptions) -> Deployment {
     let options = MongodOptions {
         // Beside the other tests a member may take long to catch up.
         start_timeout: PATIENCE * 3,
-        ..MongodOptions::replica_set(3)
+        ..options
     };
-    let deployment = Deployment::start(options).await.unwrap();
-    let proxy = Proxy::start(&deployment.seed_uri(), &[]);
+    Deployment::start(options).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn applications_without_retries_do_not_notice_how_members_fail() {
+    let deployment = start(MongodOptions::replica_set(3)).await;
+    let proxy = Proxy::start(&deployment.seed_uri(), &[LONG_WAIT]);
     let mut load = load(&deployment, &proxy);
     for fault in [Fault::StepDown, Fault::Kill, Fault::Freeze, Fault::Rolling] {
         fault.happen(&deployment).await;

@@ -5,20 +5,20 @@ use std::time::Duration;
 use bson::{Document, doc};
 use mongodb::Client;
 use mongodb::options::{ClientOptions, Credential, ReadPreference, SelectionCriteria};
-use petiole::embedded::{Deployment, MongodOptions};
+use petiole::embedded::MongodOptions;
 use serde_json::json;
 
 use super::load::Load;
-use super::{Fault, PATIENCE};
+use super::{Fault, LONG_WAIT, PATIENCE, start};
 use crate::parts::proxy::Proxy;
 use crate::parts::shared::ROOT;
 use crate::parts::wait;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_with_retries_sees_no_error_and_one_without_at_most_one_per_connection() {
-    let options = MongodOptions::replica_set(3).with_auth(ROOT.0, ROOT.1);
-    let deployment = Deployment::start(options).await.unwrap();
-    let proxy = Proxy::start(&deployment.seed_uri(), &[("profile.enabled", "false")]);
+    let deployment = start(MongodOptions::replica_set(3).with_auth(ROOT.0, ROOT.1)).await;
+    let settings = [LONG_WAIT, ("profile.enabled", "false")];
+    let proxy = Proxy::start(&deployment.seed_uri(), &settings);
     let mut load = Load::start("failover_users.py", &[&proxy.uri(), ROOT.0, ROOT.1]);
     for fault in [Fault::StepDown, Fault::Kill] {
         fault.happen(&deployment).await;
@@ -44,9 +44,8 @@ async fn a_user_with_retries_sees_no_error_and_one_without_at_most_one_per_conne
 /// Its links to the member that was primary still live, and that member is a secondary now.
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_that_prefer_a_secondary_go_on_where_their_user_is_known() {
-    let options = MongodOptions::replica_set(3).with_auth(ROOT.0, ROOT.1);
-    let deployment = Deployment::start(options).await.unwrap();
-    let proxy = Proxy::start(&deployment.seed_uri(), &[]);
+    let deployment = start(MongodOptions::replica_set(3).with_auth(ROOT.0, ROOT.1)).await;
+    let proxy = Proxy::start(&deployment.seed_uri(), &[LONG_WAIT]);
     let mut options = ClientOptions::parse(proxy.uri()).await.unwrap();
     let credential = Credential::builder()
         .username(ROOT.0.to_owned())
