@@ -2,6 +2,7 @@
 
 use bson::{Document, doc};
 
+use super::held::until_it_batches;
 use super::{ON, ask, lsid};
 use crate::parts::proxy::Proxy;
 use crate::parts::{shared, wait};
@@ -20,13 +21,8 @@ async fn a_write_does_not_wait_for_another_clients_that_is_held_up_by_a_transact
     let documents = vec![doc! {"_id": 1, "n": 0}, doc! {"_id": 2, "n": 0}];
     let insert = doc! {"insert": "c", "documents": documents, "$db": &db};
     ask(&mut quick, &insert).await.unwrap();
-    // From here on the stage knows what the server can do, and would batch.
+    until_it_batches(&proxy).await;
     let at_once = || proxy.count("/batch/sent_alone/first");
-    let mut before = at_once();
-    while at_once() == before {
-        before = at_once();
-        ask(&mut quick, &increment(2)).await.unwrap();
-    }
 
     // The transaction goes around the proxy, which therefore can't know that its document is held.
     let session = lsid();

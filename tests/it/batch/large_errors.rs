@@ -4,34 +4,28 @@
 use bson::{Document, doc};
 use petiole::embedded::{Deployment, MongodOptions};
 
+use super::held::{Held, until_it_batches};
 use super::replies::{replies, text};
-use super::{ON, ONE_AT_ONCE, ask, failpoint};
+use super::{ON, ONE_AT_ONCE, ask};
 use crate::parts::proxy::Proxy;
-use crate::parts::wait;
 use crate::raw::RawClient;
 
 const CLIENTS: i32 = 36;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_client_is_told_what_is_wrong_with_its_document_also_if_all_is_too_much_for_a_reply() {
-    let deployment = Deployment::start(with_failpoints(MongodOptions::default()))
-        .await
-        .unwrap();
+    let deployment = Deployment::start(MongodOptions::default()).await.unwrap();
     let proxy = compare(&deployment).await;
     assert!(proxy.count("/batch/size/max") > 30, "{}", proxy.status());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn before_a_standalone_batches_are_small_enough_for_one_reply() {
-    let deployment = Deployment::start(with_failpoints(MongodOptions::standalone()))
+    let deployment = Deployment::start(MongodOptions::standalone())
         .await
         .unwrap();
     let proxy = compare(&deployment).await;
     assert!(proxy.count("/batch/size/max") >= 4, "{}", proxy.status());
-}
-
-fn with_failpoints(options: MongodOptions) -> MongodOptions {
-    options.set_parameter("enableTestCommands", "1")
 }
 
 async fn compare(deployment: &Deployment) -> Proxy {
@@ -46,22 +40,21 @@ async fn compare(deployment: &Deployment) -> Proxy {
         let create = doc! {"create": "c", "validator": {"$jsonSchema": schema.clone()}, "$db": db};
         ask(&mut direct, &create).await.unwrap();
     }
+    until_it_batches(&proxy).await;
     let mut first = RawClient::connect(proxy.address()).await.unwrap();
-    let leader = |id: i32| doc! {"insert": "c", "documents": [{"_id": id}], "$db": "batched"};
-    ask(&mut first, &leader(-1)).await.unwrap();
-    // Slow enough for the others to queue behind it.
-    let slow = doc! {"failCommands": ["insert"], "blockConnection": true, "blockTimeMS": 1_500};
-    failpoint(&mut direct, doc! {"mode": {"times": 1}, "data": slow}).await;
-    let leader = tokio::spawn(async move { ask(&mut first, &leader(-2)).await });
-    wait::until("the first is under way", || {
-        proxy.count("/pool/links") > proxy.count("/pool/idle")
+    let held = Held::new(deployment, &proxy);
+    let leader = tokio::spawn(async move {
+        let insert = doc! {"insert": "c", "documents": [{"_id": -1}], "$db": "batched"};
+        ask(&mut first, &insert).await
     });
+    held.until_the_first_is_under_way();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|client| {
             let address = proxy.address().to_owned();
             tokio::spawn(async move { replies(&address, "batched", &[insert(client)]).await })
         })
         .collect();
+    held.until_queued(CLIENTS as u64);
     leader.await.unwrap().unwrap();
     for (client, task) in clients.into_iter().enumerate() {
         let batched = task.await.unwrap();

@@ -3,9 +3,9 @@
 use bson::{Document, doc};
 use petiole::embedded::{Deployment, MongodOptions};
 
+use super::held::{Held, until_it_batches};
 use super::{ON, ONE_AT_ONCE, ask, failpoint, lsid};
 use crate::parts::proxy::Proxy;
-use crate::parts::wait;
 use crate::raw::{RawClient, Section, encode};
 
 const FOLLOWERS: i32 = 6;
@@ -23,7 +23,7 @@ fn retryable(id: i32) -> Document {
 
 /// A server with failpoints, who sets them, a proxy, and its clients.
 struct Parts {
-    _deployment: Deployment,
+    deployment: Deployment,
     direct: RawClient,
     proxy: Proxy,
     clients: Vec<RawClient>,
@@ -41,9 +41,9 @@ impl Parts {
         for _ in 0..=FOLLOWERS {
             clients.push(RawClient::connect(proxy.address()).await.unwrap());
         }
-        ask(&mut clients[0], &insert(-1)).await.unwrap();
+        until_it_batches(&proxy).await;
         Parts {
-            _deployment: deployment,
+            deployment,
             direct: direct.unwrap(),
             proxy,
             clients,
@@ -52,15 +52,15 @@ impl Parts {
 
     /// Sends the first write, and the others while it is under way; what each is told.
     async fn send_behind_the_first(&mut self, writes: &[Document]) -> Vec<Document> {
+        let held = Held::new(&self.deployment, &self.proxy);
         for (number, (write, client)) in writes.iter().zip(&mut self.clients).enumerate() {
             let sections = [Section::Body(encode(write))];
             client.send(0, &sections).await.unwrap();
             if number == 0 {
-                wait::until("the first is under way", || {
-                    self.proxy.count("/pool/links") > self.proxy.count("/pool/idle")
-                });
+                held.until_the_first_is_under_way();
             }
         }
+        held.until_queued(FOLLOWERS as u64);
         let mut replies = Vec::new();
         for client in &mut self.clients {
             let reply = client.receive().await.unwrap().document().unwrap();
@@ -74,19 +74,13 @@ impl Parts {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_sent_twice_at_most_and_each_drivers_retry_once_as_with_any_other_write() {
     let mut parts = Parts::start(&[("upstream.breaker_failures", "0")]).await;
-    // Slow enough for the others to queue behind the first.
-    let data = doc! {
-        "failCommands": ["insert"], "namespace": "d.c", "closeConnection": true, "blockConnection": true,
-        "blockTimeMS": 1_500,
-    };
+    let data = doc! {"failCommands": ["insert"], "namespace": "d.c", "closeConnection": true};
     let fail = doc! {"mode": "alwaysOn", "data": data};
-    let before = failpoint(&mut parts.direct, fail).await;
+    let before = failpoint(&mut parts.direct, fail.clone()).await;
     let writes: Vec<Document> = (0..=FOLLOWERS).map(retryable).collect();
     for reply in parts.send_behind_the_first(&writes).await {
         assert_eq!(reply.get_i32("code").ok(), Some(6), "{reply}");
     }
-    let data = doc! {"failCommands": ["insert"], "namespace": "d.c", "closeConnection": true};
-    let fail = doc! {"mode": "alwaysOn", "data": data};
     let batched = failpoint(&mut parts.direct, fail).await;
     let status = || parts.proxy.status();
     assert_eq!(
@@ -109,7 +103,6 @@ async fn an_overloaded_server_is_not_asked_for_each_write_of_a_batch() {
     let labels = ["SystemOverloadedError", "RetryableError"];
     let data = doc! {
         "failCommands": ["insert"], "namespace": "d.c", "errorCode": 462, "errorLabels": labels.as_slice(),
-        "blockConnection": true, "blockTimeMS": 1_000,
     };
     let fail = doc! {"mode": "alwaysOn", "data": data};
     let before = failpoint(&mut parts.direct, fail).await;
