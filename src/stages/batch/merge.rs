@@ -105,6 +105,13 @@ pub(super) fn more_results(
     let mut body = DocBuf::with_capacity(256);
     body.append_i64("getMore", cursor);
     body.append_str("collection", collection);
+    // (A cursor is read in the API version that it was made in.)
+    for element in doc::elements(like.request()?.command.body()) {
+        let element = element.ok()?;
+        if element.key.starts_with("api") {
+            body.append_raw(element.raw);
+        }
+    }
     if let Some(session) = session {
         session.append_id(&mut body);
     }

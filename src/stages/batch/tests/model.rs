@@ -63,8 +63,8 @@ struct State {
     /// Document by `_id`.
     documents: BTreeMap<i32, Document>,
     sessions: HashMap<Vec<u8>, (i64, HashMap<i32, Did>)>,
-    /// Results that weren't fetched yet.
-    cursors: HashMap<i64, Vec<Document>>,
+    /// Results that weren't fetched yet, and the API version of the command that made them.
+    cursors: HashMap<i64, (Vec<Document>, Option<Bson>)>,
     /// Cursors there have been; batches may be under way beside each other.
     opened: i64,
     troubles: VecDeque<Trouble>,
@@ -124,7 +124,10 @@ impl Model {
             return Ok(hello);
         }
         if let Ok(id) = command.get_i64("getMore") {
-            let rest = self.state.lock().cursors.remove(&id).unwrap_or_default();
+            let (rest, version) = self.state.lock().cursors.remove(&id).unwrap_or_default();
+            if version.as_ref() != command.get("apiVersion") {
+                return Ok(doc! {"ok": 0.0, "code": 322, "codeName": "APIMismatchError"});
+            }
             let cursor = doc! {"id": 0_i64, "ns": "admin.$cmd.bulkWrite", "nextBatch": rest};
             return Ok(doc! {"cursor": cursor, "ok": 1.0});
         }
@@ -246,7 +249,7 @@ impl State {
             }
         }
         let mut reply = match is_bulk {
-            true => self.bulk_reply(&done, &statements),
+            true => self.bulk_reply(&done, &statements, command.get("apiVersion").cloned()),
             false => plain_reply(&name, &done, &statements, retried),
         };
         match trouble {
@@ -316,7 +319,12 @@ impl State {
     }
 
     /// Results come two at a time.
-    fn bulk_reply(&mut self, done: &[Did], statements: &[Document]) -> Document {
+    fn bulk_reply(
+        &mut self,
+        done: &[Did],
+        statements: &[Document],
+        version: Option<Bson>,
+    ) -> Document {
         let mut results: Vec<Document> = done
             .iter()
             .enumerate()
@@ -327,7 +335,7 @@ impl State {
         if !rest.is_empty() {
             self.opened += 1;
             id = self.opened;
-            self.cursors.insert(id, rest);
+            self.cursors.insert(id, (rest, version));
         }
         let cursor = doc! {"id": id, "ns": "admin.$cmd.bulkWrite", "firstBatch": results};
         doc! {"cursor": cursor, "nErrors": 0, "nModified": 0, "electionId": 1, "opTime": 2}

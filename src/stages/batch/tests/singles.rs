@@ -134,6 +134,19 @@ async fn each_client_is_told_what_its_own_update_did() {
 }
 
 #[tokio::test]
+async fn results_in_several_parts_are_read_in_the_clients_api_version() {
+    let setup = setup(Bulk::Numbered, RetryableUpdates::Idempotent).await;
+    let versioned = |mut command: Document| {
+        command.insert("apiVersion", "1");
+        command
+    };
+    let commands = (1..=5).map(|id| versioned(increment(id)));
+    let replies = together(&setup, versioned(increment(9)), commands.collect()).await;
+    assert_eq!(answers(replies), vec![updated(1, 1); 5]);
+    assert_eq!(setup.batch.stats().sent_one_by_one(), 0);
+}
+
+#[tokio::test]
 async fn each_client_is_told_what_its_own_delete_did() {
     for bulk in SERVERS {
         let setup = setup(bulk, RetryableUpdates::Idempotent).await;
