@@ -200,7 +200,7 @@ fn invalidation() {
     measured(|| cached.ask(writes));
 }
 
-/// Sixteen inserts at a time, of which the first goes ahead and the others together; per insert.
+/// Sixteen clients' inserts at a time, in one command (of the first sixteen, one goes ahead); per insert.
 fn batching() {
     let fences = Fences::new(Duration::from_secs(90));
     let batch = Arc::new(Batch::new(&config::Batch::default(), Arc::clone(&fences)));

@@ -76,7 +76,7 @@ impl Collector for Numbers {
         counter(
             &mut out,
             "broken_frames",
-            "Connections closed for broken framing.",
+            "Messages that could not be read: answered with an error, or the end of their connections.",
             clients.broken(),
         )?;
         gauge(

@@ -47,6 +47,8 @@ pub(super) struct Connection {
     /// How the message at hand was compressed: its reply is, too.
     pub(super) compressor: Option<Compressor>,
     pub(super) next_id: i32,
+    /// It has sent what can't be read.
+    pub(super) is_malformed: bool,
     buf: BytesMut,
     held: Held,
     /// For the message at hand, if it is large.
@@ -104,6 +106,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
         auth: None,
         compressor: None,
         next_id: 1,
+        is_malformed: false,
         buf: BytesMut::new(),
     };
     Box::pin(connection.run()).await;
@@ -125,7 +128,7 @@ impl Connection {
             }
         };
         if matches!(end, Close::Broken(_) | Close::SlowWriter(_)) {
-            self.shared.clients.broken_framing();
+            self.shared.clients.broken_message();
             tracing::info!(target: "petiole::server", client = self.id, reason = %end, "client disconnected");
         }
     }

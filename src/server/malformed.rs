@@ -1,8 +1,9 @@
-//! Messages that are framed as they should be and can't be read: the sender is told what is wrong with them, as
-//! mongod tells it, and the connection goes on with the next one.
+//! An OP_MSG that is framed as it should be and can't be read: the sender is told what is wrong with it, with mongod's
+//! codes, and the connection goes on with the next one.
 //!
 //! Absent on purpose: an answer where a receiver can't know what the rest of the message means (an unknown required
-//! flag), or can't believe it (a checksum that doesn't match). Those end the connection, in mongod too.
+//! flag, compressed data that doesn't inflate), or can't believe it (a checksum that doesn't match). Those end the connection, in
+//! mongod too. And so does here an OP_QUERY that can't be read, which was to be a hello.
 
 use super::connection::{Close, Connection};
 use crate::command::ErrorReply;
@@ -19,8 +20,13 @@ pub(super) async fn answer(
     let Some(code) = code(&error) else {
         return Err(WireError::from(error).into());
     };
-    connection.shared.clients.failure();
-    tracing::debug!(target: "petiole::server", client = connection.id, reason = %error, "message refused");
+    let clients = &connection.shared.clients;
+    clients.failure();
+    clients.broken_message();
+    if !std::mem::replace(&mut connection.is_malformed, true) {
+        tracing::info!(target: "petiole::server", client = connection.id, reason = %error,
+            "a message can't be read; more of this client's aren't logged");
+    }
     if flags(&frame.bytes) & MORE_TO_COME != 0 {
         return Ok(());
     }

@@ -112,7 +112,7 @@ impl ClientStats {
         self.given_up.load(Relaxed)
     }
 
-    /// Connections closed because of broken framing.
+    /// Messages that couldn't be read: answered with an error, or the end of their connections.
     pub fn broken(&self) -> u64 {
         self.broken.load(Relaxed)
     }
@@ -143,7 +143,7 @@ impl ClientStats {
         self.given_up.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn broken_framing(&self) {
+    pub(super) fn broken_message(&self) {
         self.broken.fetch_add(1, Relaxed);
     }
 }

@@ -73,8 +73,8 @@ pub enum MsgError {
     /// The message ends before its fixed fields do.
     #[error("message ends too early in {0}")]
     Truncated(&'static str),
-    /// The message ends within a section.
-    #[error("message ends too early in a {0}")]
+    /// A section ends within one of its parts.
+    #[error("a section ends too early in its {0}")]
     Section(&'static str),
     /// A required flag bit (0–15) that this version does not know.
     #[error("unknown required flag bits 0x{0:04x}")]

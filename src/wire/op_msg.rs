@@ -173,10 +173,10 @@ impl OpMsg {
             let from_kind = reader.rest();
             match reader.u8() {
                 Some(KIND_BODY) => {
-                    let body = take_document(&mut reader)?;
                     if self.body.is_some() {
                         return Err(MsgError::TwoBodies);
                     }
+                    let body = take_document(&mut reader)?;
                     self.body = Some(frame.bytes.slice_ref(body));
                 }
                 Some(KIND_SEQUENCE) => self.sequences.push(take_sequence(frame, &mut reader)?),
@@ -239,16 +239,16 @@ fn verify_checksum<'a>(whole: &[u8], sections: &'a [u8]) -> Result<(u32, &'a [u8
 }
 
 fn take_sequence(frame: &Frame, reader: &mut Reader<'_>) -> Result<Sequence, MsgError> {
-    let claimed = reader.i32().ok_or(MsgError::Section("sequence"))?;
+    let claimed = reader.i32().ok_or(MsgError::Section("document sequence"))?;
     let length = usize::try_from(claimed)
         .ok()
         .and_then(|size| size.checked_sub(4))
         .ok_or(MsgError::SequenceSize(claimed))?;
-    let section = reader.take(length).ok_or(MsgError::Section("sequence"))?;
+    let section = reader
+        .take(length)
+        .ok_or(MsgError::Section("document sequence"))?;
     let mut inner = Reader::new(section);
-    let name = inner
-        .cstring()
-        .ok_or(MsgError::Section("sequence identifier"))?;
+    let name = inner.cstring().ok_or(MsgError::Section("identifier"))?;
     let identifier = Identifier::new(frame.bytes.slice_ref(name))
         .ok_or(MsgError::Utf8("sequence identifier"))?;
     let all = inner.rest();

@@ -28,8 +28,8 @@ use crate::raw::{RawClient, Section, op_msg};
 enum Answer {
     /// `ok: 1` to the request of this id.
     Ok(i32),
-    /// An error to the request of this id.
-    Error(i32),
+    /// An error with this code, to the request of this id.
+    Error(i32, i32),
 }
 
 /// Closed without a word.
@@ -53,8 +53,11 @@ async fn fate_at(address: &str, bytes: &[u8]) -> Vec<Answer> {
     while let Ok(reply) = client.receive().await {
         let document = reply.document().unwrap();
         let ok = document.get_f64("ok").is_ok_and(|ok| ok == 1.0);
-        let answer = if ok { Answer::Ok } else { Answer::Error };
-        answers.push(answer(reply.response_to));
+        let code = document.get_i32("code").unwrap_or(0);
+        answers.push(match ok {
+            true => Answer::Ok(reply.response_to),
+            false => Answer::Error(reply.response_to, code),
+        });
     }
     answers
 }

@@ -10,7 +10,7 @@
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-/// Tests always have the same hashes: which names share a scope must not be a matter of luck there.
+/// Unit tests always have the same hashes: which names share a scope must not be a matter of luck there.
 #[cfg(test)]
 use foldhash::fast::FixedState as Hasher;
 #[cfg(not(test))]
@@ -260,5 +260,5 @@ impl Scopes {
 /// Scope 0: met by every read.
 pub(super) const EVERYTHING: u32 = 0;
 
-/// Scopes of names: half a megabyte, so that few of some hundred collections share one.
-const SCOPES: usize = 16_381;
+/// Scopes, one of them for everything: half a megabyte, so that few of some hundred collections share one.
+const SCOPES: usize = 1 << 14;

@@ -1,6 +1,6 @@
 //! Writes of several clients sent as one (DESIGN §5).
 //!
-//! Group commit: the first writes of a group leave at once, as the bytes that came (`batch.at_once`);
+//! Group commit: the first writes of a group leave at once, as the bytes that came (`batch.at_once`), unless many have just left together;
 //! those that come while they are under way queue, and leave together when one returns. Nobody waits
 //! for a timer, and a few clients pay nothing. Every client gets a reply of its own, cut out of the server's
 //! (`split`, `tally`), after the server has acknowledged the batch at that client's write concern, which

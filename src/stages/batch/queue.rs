@@ -2,18 +2,18 @@
 //!
 //! A group is what may share a batch (see [`super::key`]). While `batch.at_once` commands of it are
 //! under way, others queue in order of arrival; when one returns they leave together. A group that has
-//! neither is gone.
+//! neither is gone, or rests if it had a crowd.
 //!
 //! So few clients wait for nobody: each would wait for another's write, then for its own, and twice the
 //! time buys a batch of two or three.
 //!
 //! Many clients that write one document after the other come back together, a moment after they were
-//! answered: a crowd. The first of them leave with whoever has come already. If each of the next left by itself too, they would
+//! answered: a crowd. The first of them leave with whoever has come already. If each of the next left by itself, they would
 //! be no crowd any more; if they waited for the first's return, a round would take two commands' time, and
 //! where a command is slow rather than costly (a majority, a journal) that is slower than no batching.
 //! So they wait until as many are there as left together the last time: these are the whole crowd,
-//! and leave beside the first. A crowd is remembered for a moment while nothing of it is under way, which
-//! happens whenever all are answered at once.
+//! and leave beside the first. When all of it is answered at once, nothing is under way for a moment: the group
+//! rests, and is still a crowd if they come back soon.
 //!
 //! Fair by order of arrival: a client has one write in the queue at a time, and one that is a batch
 //! in itself never comes here (`key`). Two operations on one document don't leave together: the
@@ -139,7 +139,7 @@ impl Drop for Member {
     }
 }
 
-/// The groups that have something under way, or have just had a crowd.
+/// The groups that have something under way, and some that had a crowd.
 #[derive(Default)]
 pub(super) struct Groups {
     groups: DashMap<Arc<[u8]>, Group, RandomState>,
@@ -158,10 +158,12 @@ struct Group {
     bytes: usize,
     /// Turns that somebody has (`commit`). None: it rests, and nobody waits.
     turns: usize,
-    /// How many left together when many did, and one less for each time since that few did; 0 at first.
+    /// How many left together when many did, and half of it for each time since that few did; 0 at first.
     crowd: usize,
-    /// If it has no turn (it rests): since when.
-    since: Instant,
+    /// A crowd has left since the group rested.
+    had_crowd: bool,
+    /// When it last began to rest after a crowd.
+    rests_since: Instant,
 }
 
 /// What becomes of a write that comes.
@@ -254,8 +256,7 @@ impl Groups {
                 return leaving;
             }
             if group.has_crowd() {
-                group.turns = 0;
-                group.since = Instant::now();
+                group.rest();
                 let resting = self.resting.fetch_add(1, Relaxed);
                 drop(group);
                 if resting >= MOST_RESTING {
@@ -354,12 +355,22 @@ impl Group {
             bytes: 0,
             turns: 1,
             crowd: 0,
-            since: Instant::now(),
+            had_crowd: false,
+            rests_since: Instant::now(),
+        }
+    }
+
+    /// The last turn is over, and nobody waits.
+    fn rest(&mut self) {
+        self.turns = 0;
+        self.queue = VecDeque::new();
+        if std::mem::take(&mut self.had_crowd) {
+            self.rests_since = Instant::now();
         }
     }
 
     fn has_rested_for_long(&self) -> bool {
-        self.turns == 0 && self.since.elapsed() > REMEMBERED
+        self.turns == 0 && self.rests_since.elapsed() > REMEMBERED
     }
 
     /// Whether those who wait are all who may be expected.
@@ -405,8 +416,11 @@ impl Group {
         }
         match leaving.len() {
             0 => {}
-            1..LEAST_CROWD => self.crowd = self.crowd.saturating_sub(1),
-            many => self.crowd = many,
+            1..LEAST_CROWD => self.crowd /= 2,
+            many => {
+                self.crowd = many;
+                self.had_crowd = true;
+            }
         }
         leaving
     }
@@ -414,7 +428,7 @@ impl Group {
 
 /// Fewer aren't a crowd: they would leave in ever smaller batches.
 const LEAST_CROWD: usize = 8;
-/// A crowd that rests for longer has gone.
+/// A crowd that doesn't come back within this time has gone.
 pub(super) const REMEMBERED: Duration = Duration::from_millis(100);
 /// Crowds that rest: beyond that, all of them are forgotten.
 const MOST_RESTING: usize = 256;

@@ -176,9 +176,9 @@ fn a_sequence_covers_whole_documents() {
     for size in [i32::MIN, -1, 0, 3] {
         assert_eq!(parse(size), Err(MsgError::SequenceSize(size)));
     }
-    assert_eq!(parse(4), Err(MsgError::Section("sequence identifier")));
+    assert_eq!(parse(4), Err(MsgError::Section("identifier")));
     for size in [right + 100, i32::MAX] {
-        assert_eq!(parse(size), Err(MsgError::Section("sequence")));
+        assert_eq!(parse(size), Err(MsgError::Section("document sequence")));
     }
 }
 

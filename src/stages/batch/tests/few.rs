@@ -96,3 +96,28 @@ async fn a_crowd_that_comes_back_is_still_one_for_a_moment() {
         assert_eq!(setup.model.arrived(), before + commands);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_few_that_come_after_a_crowd_soon_wait_for_nobody_again() {
+    let setup = Setup::with(Model::gated(), side_by_side()).await;
+    let handles = crowd(&setup).await;
+    setup.open_gate(4);
+    for handle in handles {
+        handle.await.unwrap().unwrap();
+    }
+    // Never far apart.
+    for id in 13..16 {
+        setup.until(|| setup.batch.groups() == 0).await;
+        tokio::time::advance(REMEMBERED / 2).await;
+        let lone = setup.send(insert(id));
+        setup.open_gate(1);
+        lone.await.unwrap().unwrap();
+    }
+    let before = setup.model.arrived();
+    let both = [insert(16), insert(17)].map(|c| setup.send(c));
+    setup.until(|| setup.model.arrived() == before + 2).await;
+    setup.open_gate(2);
+    for handle in both {
+        assert_eq!(handle.await.unwrap().unwrap(), inserted(1));
+    }
+}
