@@ -158,7 +158,7 @@ struct Group {
     bytes: usize,
     /// Turns that somebody has (`commit`). None: it rests, and nobody waits.
     turns: usize,
-    /// How many left together when many did, and half of it for each time since that few did; 0 at first.
+    /// How many left together when many did, and one less for each time since that few did; 0 at first.
     crowd: usize,
     /// A crowd has left since the group rested.
     had_crowd: bool,
@@ -416,7 +416,7 @@ impl Group {
         }
         match leaving.len() {
             0 => {}
-            1..LEAST_CROWD => self.crowd /= 2,
+            1..LEAST_CROWD => self.crowd = self.crowd.saturating_sub(1),
             many => {
                 self.crowd = many;
                 self.had_crowd = true;
