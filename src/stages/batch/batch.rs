@@ -21,9 +21,9 @@ use bytes::Bytes;
 
 use super::Shared;
 use super::journal::{Doubt, State};
+use super::member::{Member, Told};
 use super::merge::{self, Form};
 use super::news::News;
-use super::queue::{Member, Told};
 use super::settle::Settling;
 use super::split::{self, Share};
 use super::stats::Alone;

@@ -23,7 +23,7 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::key::WriteId;
-use super::queue::Ticket;
+use super::member::Ticket;
 use crate::pipeline::{OwnSession, Reply};
 
 /// The newest write of each session.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::key::{self, Write};
-use super::queue::Member;
+use super::member::Member;
 use super::statement;
 use crate::pipeline::{OwnSession, Principal, Request};
 use crate::wire::build::{self, DocBuf};

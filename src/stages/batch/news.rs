@@ -3,7 +3,7 @@
 
 use tokio::runtime::Handle;
 
-use super::queue::{Member, Told};
+use super::member::{Member, Told};
 use crate::pipeline::home;
 
 /// What is to be told. Dropped, it is on its way.
@@ -65,7 +65,7 @@ mod tests {
     use tokio::runtime::{Builder, Runtime};
 
     use super::super::key::{Wanted, Write};
-    use super::super::queue::Ticket;
+    use super::super::member::Ticket;
     use super::super::stats::Alone;
     use super::*;
     use crate::config::{RetryableUpdates, WriteKind};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::journal::{Doubt, State};
 use super::key::Write;
-use super::queue::{Ticket, Told};
+use super::member::{Ticket, Told};
 use super::stats::Alone;
 use super::{Shared, merge, split};
 use crate::command::{ErrorReply, labels};
