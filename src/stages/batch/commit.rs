@@ -139,8 +139,9 @@ async fn alone(shared: &Shared, next: &OwnedNext, member: Member) {
     let Some(mut request) = member.request() else {
         return;
     };
-    let outcome = shared.alone(Alone::OnlyOne, &mut request, next.borrow());
-    let outcome = outcome.await;
+    let outcome = shared
+        .alone(Alone::OnlyOne, &mut request, next.borrow())
+        .await;
     member.ticket.tell(match outcome {
         Ok(reply) => Told::Answer(Reply::for_several(reply.body()), request.trail),
         Err(failure) => Told::Failed(failure),
