@@ -8,7 +8,7 @@ use petiole::embedded::{Process, free_ports};
 use tempfile::TempDir;
 
 use super::python;
-use super::wait::until;
+use super::wait::{PATIENCE, until_within};
 
 /// The only releases of 0.7 are betas, which pip takes only when asked for exactly.
 const REQUIREMENTS: &[&str] = &["SecantusDB==0.7.0b3", python::PYMONGO];
@@ -91,7 +91,8 @@ fn run(args: &[OsString], own: &Path) -> Process {
     let output = own.join("out");
     fs::write(&output, "").unwrap();
     let mut process = Process::start(Path::new("env"), args, &output, own).unwrap();
-    until("SecantusDB listens", || {
+    // (Python starts slowly beside compilers and other tests.)
+    until_within(PATIENCE * 4, "SecantusDB listens", || {
         let said = fs::read_to_string(&output).unwrap_or_default();
         if let Some(status) = process.ended() {
             panic!("SecantusDB ended ({status}): {said}");
