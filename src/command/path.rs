@@ -1,9 +1,10 @@
 //! Sets of field paths: what a filter, a sort, a projection or an update touches.
 //!
 //! A path of one set meets one of another if it is the other, a parent of it or a child of it.
-//! Array positions aren't told apart: numeric components are dropped.
+//! Array positions aren't told apart: numeric components are dropped. The first component is never a position, since a
+//! document isn't an array: `815.coins` is a field of the field `815`.
 
-/// A set of field paths without numeric components, or every path.
+/// A set of field paths without array positions, or every path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Paths {
     all: bool,
@@ -27,18 +28,20 @@ impl Paths {
         }
     }
 
-    /// Adds a path. One that has nothing but numbers could be anywhere: it is every path.
+    /// Adds a path. A set that would hold more than [`MOST`] paths holds every path instead: less is known
+    /// of it then, and the work for one command stays bounded.
     pub fn insert(&mut self, path: &str) {
         if self.all {
             return;
         }
-        let mut kept = path.split('.').filter(|part| !is_numeric(part)).peekable();
-        if kept.peek().is_none() {
-            *self = Paths::all();
-            return;
-        }
-        let path = kept.collect::<Vec<_>>().join(".");
+        let parts = path.split('.').enumerate();
+        let kept = parts.filter(|(at, part)| *at == 0 || !is_numeric(part));
+        let path = kept.map(|(_, part)| part).collect::<Vec<_>>().join(".");
         if let Err(at) = self.list.binary_search(&path) {
+            if self.list.len() >= MOST {
+                *self = Paths::all();
+                return;
+            }
             self.list.insert(at, path);
         }
     }
@@ -87,6 +90,10 @@ fn one_in_the_other(a: &str, b: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
+/// Most paths of a set that are told apart. Sets are compared path by path, so that two full ones cost 65,536
+/// comparisons; commands that applications send name a few dozen at most.
+pub(super) const MOST: usize = 256;
+
 /// True for an array position.
 #[must_use]
 pub(super) fn is_numeric(component: &str) -> bool {
@@ -124,10 +131,30 @@ mod tests {
     }
 
     #[test]
+    fn a_numeric_first_component_is_a_field_and_no_position() {
+        let set = paths(&["815.coins.0", "0"]);
+        assert_eq!(set.iter().collect::<Vec<_>>(), ["0", "815.coins"]);
+        assert!(!paths(&["815.coins"]).meets(&paths(&["coins"])));
+        assert!(paths(&["815.coins"]).meets(&paths(&["815"])));
+    }
+
+    #[test]
+    fn a_set_that_grows_too_large_holds_every_path() {
+        let mut set = Paths::none();
+        for i in 0..MOST {
+            set.insert(&format!("f{i}"));
+        }
+        assert!(!set.is_all());
+        set.insert("f0");
+        assert!(!set.is_all(), "a path that it holds adds nothing");
+        set.insert("one_more");
+        assert!(set.is_all());
+    }
+
+    #[test]
     fn positions_are_dropped_and_each_path_is_kept_once() {
         let set = paths(&["b", "a.1.c", "a.c", "a.2", "b"]);
         assert_eq!(set.iter().collect::<Vec<_>>(), ["a", "a.c", "b"]);
-        assert!(paths(&["a", "0"]).is_all());
         let mut set = paths(&["a"]);
         set.extend(&paths(&["b"]));
         assert_eq!(set, paths(&["a", "b"]));

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use super::path::Paths;
+use super::path::{MOST, Paths};
 use super::statement::top_level;
 use crate::wire::build::DocBuf;
 use crate::wire::doc;
@@ -93,8 +93,9 @@ impl Projection {
         let mut modes = Vec::new();
         let (mut wholes, mut parts) = (Vec::new(), Vec::new());
         let mut simple = true;
-        for field in doc::elements(projection) {
-            let Ok(field) = field else {
+        for (at, field) in doc::elements(projection).enumerate() {
+            // (Fields are compared one by one below: a projection with too many isn't followed.)
+            let (Ok(field), true) = (field, at < MOST) else {
                 return Projection::summary(Fields::all());
             };
             let flag =
@@ -259,6 +260,23 @@ mod tests {
         ] {
             assert_eq!(of(odd.clone()).whole, Fields::none(), "{odd}");
         }
+    }
+
+    #[test]
+    fn a_field_that_a_numeric_component_precedes_is_another_field() {
+        let mut path = Paths::none();
+        path.insert("815.coins");
+        assert!(!of(doc! {"coins": 1}).tells(&path));
+        assert!(!of(doc! {"815": 0}).tells(&path));
+        assert!(of(doc! {"815": 1}).tells(&path));
+    }
+
+    #[test]
+    fn a_projection_of_too_many_fields_depends_on_everything() {
+        let many: Document = (0..=MOST).map(|i| (format!("f{i}"), 1.into())).collect();
+        let projection = of(many);
+        assert_eq!(projection.depends, Fields::all());
+        assert_eq!(projection.whole, Fields::none());
     }
 
     #[test]

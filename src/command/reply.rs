@@ -124,6 +124,11 @@ pub fn only_change(command: &Command, reply: &ReplyView) -> Option<u64> {
     if !reply.ok || reply.write_errors || reply.retried {
         return None;
     }
+    if matches!(command.namespace().0, b"local" | b"config" | b"admin") {
+        // The change stream of a deployment doesn't report these databases. `local` isn't replicated, so the
+        // opTime in the reply is that of the last write on the link, which may be another client's.
+        return None;
+    }
     let changed = match command.kind {
         Kind::Insert | Kind::Delete => reply.n,
         Kind::Update if reply.upserted => reply.n,
@@ -210,6 +215,19 @@ mod tests {
             &ReplyView::read(&bytes),
             mongos,
         )
+    }
+
+    #[test]
+    fn a_write_to_a_database_without_events_is_no_only_change() {
+        let reply = doc! {"n": 1, "nModified": 1, "ok": 1.0,
+        "opTime": {"ts": bson::Timestamp { time: 7, increment: 1 }, "t": 1_i64}};
+        let reply = reply.to_vec().unwrap();
+        let at = |db: &str| {
+            let update = doc! {"update": "c", "$db": db};
+            only_change(&command(update), &ReplyView::read(&reply))
+        };
+        assert!(at("game").is_some());
+        assert_eq!(["local", "config", "admin"].map(at), [None; 3]);
     }
 
     #[test]

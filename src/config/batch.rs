@@ -61,11 +61,12 @@ impl WriteKind {
 }
 
 /// Which updates and deletes with a `txnNumber` are batched. If this process dies while one is
-/// under way, its client sends it again to another one, which can't know of the first try.
+/// under way, its client sends it again to another one, which can't know of the first try: it runs as a
+/// new write, and its reply may differ (a compare-and-set that was carried out is answered with `n: 0`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RetryableUpdates {
-    /// None.
+    /// None: the only choice that keeps every reply exact.
     Never,
     /// Those that leave the document as it is when they are applied a second time.
     Idempotent,
@@ -78,7 +79,7 @@ impl Default for Batch {
         Self {
             enabled: true,
             kinds: WriteKind::ALL.to_vec(),
-            retryable_updates: RetryableUpdates::Idempotent,
+            retryable_updates: RetryableUpdates::Never,
             at_once: 3,
             max_documents: 1000,
             max_size: ByteSize(4 << 20),

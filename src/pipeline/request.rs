@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::exchanges::Exchanges;
 use super::trail::Trail;
-use crate::command::{Command, ReplyView, ShapeId, is_mere_success, with_body};
+use crate::command::{Command, Kind, ReplyView, ShapeId, is_mere_success, with_body};
 use crate::memory::Permit;
 use crate::wire::build;
 use crate::wire::frame::Frame;
@@ -171,8 +171,12 @@ impl Request {
             .get_or_insert_with(|| self.received.elapsed())
     }
 
-    /// When the client's own `maxTimeMS` runs out.
+    /// When the client's own `maxTimeMS` runs out. A `getMore` has no deadline: its `maxTimeMS` says how long the
+    /// server waits for further documents, not how long the client waits for a reply.
     pub fn deadline(&self) -> Option<Instant> {
+        if self.command.kind == Kind::GetMore {
+            return None;
+        }
         let limit = self.command.max_time_ms.filter(|&ms| ms > 0)?;
         self.received.checked_add(Duration::from_millis(limit))
     }
@@ -310,6 +314,14 @@ mod tests {
                 assert_eq!(reply.clone().body(), document);
             }
         }
+    }
+
+    #[test]
+    fn the_time_limit_of_a_get_more_is_no_deadline_of_its_reply() {
+        let find = scripted::request(&doc! {"find": "c", "maxTimeMS": 5, "$db": "d"});
+        assert!(find.deadline().is_some());
+        let more = doc! {"getMore": 7_i64, "collection": "c", "maxTimeMS": 5, "$db": "d"};
+        assert_eq!(scripted::request(&more).deadline(), None);
     }
 
     #[test]

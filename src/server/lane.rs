@@ -1,12 +1,11 @@
 //! Lanes: what doesn't fit one request and one reply has a link to itself for a while.
 
-use tokio::io::copy_bidirectional;
-
 use super::connection::{Close, Connection};
+use super::legacy;
 use crate::command::{Effect, effect};
 use crate::pipeline::{Failure, Reply, Request};
 use crate::wire::op_msg::MORE_TO_COME;
-use crate::wire::{Frame, build};
+use crate::wire::{Frame, build, op_code};
 
 /// An exhaust cursor: one request, replies until one comes without `moreToCome`.
 pub(super) async fn exhaust(
@@ -89,30 +88,15 @@ async fn stream(connection: &mut Connection, request: &mut Request) -> Result<Re
     }
 }
 
-/// An opcode that Petiole doesn't know is between the client and mongod: a fresh,
-/// unauthenticated link of its own, bytes both ways until one side closes. It may write
-/// anything, so everything is fenced meanwhile.
+/// A message with an opcode that is neither OP_MSG, OP_COMPRESSED nor OP_QUERY. MongoDB removed the legacy
+/// opcodes in 5.1: it answers OP_GET_MORE with an error and closes on the others, which have no reply. Petiole does
+/// the same for every version, so that nothing reaches a server outside the pipeline (rules, admission, fences).
 pub(super) async fn unknown_opcode(connection: &mut Connection, frame: Frame) -> Result<(), Close> {
-    tracing::info!(target: "petiole::server", client = connection.id, op_code = frame.op_code(),
-        "unknown opcode: relayed over a link of its own");
-    let shared = std::sync::Arc::clone(&connection.shared);
-    // Without a link there's no reply that would mean anything for this opcode.
-    let Ok(auth) = shared.upstream.open_auth(&[], String::new()).await else {
-        return Err(Close::Ended);
-    };
-    let fence = shared
-        .pipeline
-        .fences()
-        .begin(&crate::command::Footprint::Everything);
-    let mut raw = auth.into_sock();
-    let relayed = async {
-        tokio::io::AsyncWriteExt::write_all(&mut raw, &frame.bytes).await?;
-        copy_bidirectional(&mut connection.sock, &mut raw).await
-    };
-    tokio::select! {
-        _ = relayed => {}
-        () = shared.drain.wait() => {}
+    connection.shared.clients.failure();
+    tracing::debug!(target: "petiole::server", client = connection.id, op_code = frame.op_code(),
+        "unsupported opcode: the connection is closed");
+    if frame.op_code() == op_code::OP_GET_MORE {
+        legacy::refuse(connection, &frame, "OP_GET_MORE").await?;
     }
-    fence.settle(Effect::Changed);
     Err(Close::Ended)
 }

@@ -27,20 +27,39 @@ pub(super) async fn op_query(connection: &mut Connection, frame: Frame) -> Resul
             );
             (AWAIT_CAPABLE, ErrorReply::new(UNSUPPORTED, text).document())
         }
-        _ => {
-            let text = "OP_QUERY is no longer supported. Use OP_MSG: the client driver may require an upgrade";
-            let mut document = build::DocBuf::new();
-            document.append_str("$err", &format!("petiole: {text}"));
-            document.append_i32("code", UNSUPPORTED.0);
-            document.append_f64("ok", 0.0);
-            (AWAIT_CAPABLE | QUERY_FAILURE, document.finish_bytes())
-        }
+        _ => return refuse(connection, &frame, "OP_QUERY").await,
     };
+    reply(connection, &frame, flags, &document).await
+}
+
+/// Answers a legacy message with the error that MongoDB gives since 5.1, which removed its opcode.
+pub(super) async fn refuse(
+    connection: &mut Connection,
+    frame: &Frame,
+    op_code: &str,
+) -> Result<(), Close> {
+    let text = format!(
+        "petiole: {op_code} is no longer supported. Use OP_MSG: the client driver may require an upgrade"
+    );
+    let mut document = build::DocBuf::new();
+    document.append_str("$err", &text);
+    document.append_i32("code", UNSUPPORTED.0);
+    document.append_f64("ok", 0.0);
+    let flags = AWAIT_CAPABLE | QUERY_FAILURE;
+    reply(connection, frame, flags, &document.finish_bytes()).await
+}
+
+async fn reply(
+    connection: &mut Connection,
+    frame: &Frame,
+    flags: u32,
+    document: &[u8],
+) -> Result<(), Close> {
     let id = frame.request_id();
     connection.next_id = connection.next_id.wrapping_add(1);
-    let bytes = build::op_reply(connection.next_id, id, flags, &document);
+    let bytes = build::op_reply(connection.next_id, id, flags, document);
     let reply = Reply::from_server(Frame { bytes });
-    connection.write(&frame, &reply).await
+    connection.write(frame, &reply).await
 }
 
 const AWAIT_CAPABLE: u32 = 8;

@@ -5,6 +5,7 @@
 //! (`$in` with one value, `$or` with one branch) and from dotted paths too.
 
 use super::{Change, Inserts, Paths, Selector, Statement, pipeline, top_level};
+use crate::command::path::MOST;
 use crate::command::value::ValueKey;
 use crate::wire::build::DocBuf;
 use crate::wire::doc::{self, Element, kind};
@@ -123,6 +124,10 @@ fn seeded(filter: &[u8], touched: &Paths, values: &[Element<'_>]) -> Inserts {
     let is_touched = |field: &str| touched.iter().any(|path| top_level(path) == field);
     let mut found = Vec::new();
     equalities(filter, &mut found, 0);
+    if found.len() > MOST {
+        // (They are compared with each other below.)
+        return Inserts::Anything;
+    }
     let mut seed = DocBuf::new();
     for (field, value) in &found {
         let twice = found.iter().filter(|(other, _)| other == field).count() > 1;

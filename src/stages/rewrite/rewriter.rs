@@ -53,6 +53,9 @@ impl Rewriter {
         if self.on.is_empty() || body.len() > LARGEST || !fields::allow(kind, body) {
             return None;
         }
+        if doc::find(body, "sort").is_some_and(|sort| may_fail(&sort)) {
+            return None;
+        }
         let mut out = DocBuf::with_capacity(body.len() + 64);
         let mut rules = Applied::default();
         for element in doc::elements(body) {
@@ -115,6 +118,10 @@ impl Rewriter {
 
     fn pipeline(&self, pipeline: &Element<'_>, out: &mut DocBuf) -> Option<Applied> {
         let mut stages = pipeline::parse(pipeline)?;
+        let sorts = stages.iter().filter(|stage| stage.name == "$sort");
+        if sorts.filter_map(Stage::spec).any(|keys| may_fail(&keys)) {
+            return None;
+        }
         let mut rules = Applied::default();
         loop {
             let before = stages.len();
@@ -154,6 +161,15 @@ impl Rewriter {
         stage.document = out.finish().into();
         Some(rules)
     }
+}
+
+/// Whether a sort may refuse a document: MongoDB can't sort by two arrays of one document. A rewritten filter may be
+/// answered without sorting (by `_id`, or without reading anything), and the error would be lost. A single key never
+/// fails so, and `_id` is never an array.
+fn may_fail(sort: &Element<'_>) -> bool {
+    let keys = doc::elements(sort.as_document().unwrap_or_default());
+    let keys = keys.filter(|key| !matches!(key, Ok(key) if key.key == "_id"));
+    keys.count() > 1
 }
 
 /// Whether a find shows its documents whole (or only `_id`, which all of them have).

@@ -28,6 +28,22 @@ fn filter(filter: Document) -> Option<Document> {
 }
 
 #[test]
+fn a_sort_that_may_refuse_a_document_keeps_the_filter_as_it_came() {
+    let find = |sort: Document| {
+        done(&doc! {"find": "c", "filter": {"_id": {"$in": [1]}}, "sort": sort, "$db": "d"})
+    };
+    assert_eq!(find(doc! {"a": 1, "e": 1}), None);
+    assert!(find(doc! {"a": 1, "_id": 1}).is_some());
+    assert!(find(doc! {"a": 1}).is_some());
+    let aggregate = |sort: Document| {
+        let pipeline = [doc! {"$match": {"_id": {"$in": [1]}}}, doc! {"$sort": sort}];
+        done(&doc! {"aggregate": "c", "pipeline": pipeline.to_vec(), "cursor": {}, "$db": "d"})
+    };
+    assert_eq!(aggregate(doc! {"a": 1, "e": 1}), None);
+    assert!(aggregate(doc! {"a": 1, "_id": 1}).is_some());
+}
+
+#[test]
 fn filters_become_what_they_mean() {
     for (came, expected) in [
         (doc! {"a": {"$eq": 1}}, doc! {"a": 1}),

@@ -106,6 +106,18 @@ async fn wrong_opcodes_harm_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_legacy_opcode_is_refused_and_its_connection_closed() {
+    let (proxy, bystander) = proxy(&[]).await;
+    for (op_code, answers) in [(2001, 0), (2002, 0), (2005, 1), (2006, 0), (2007, 0)] {
+        let sent = [message(1, op_code, &[0; 20]), ping(2)].concat();
+        let answer = fate(&proxy, &sent).await;
+        // `fate` reads until the proxy closes: a connection that is passed on to MongoDB would answer the ping.
+        assert_eq!(answer.len(), answers, "opcode {op_code}: {answer:?}");
+    }
+    bystander.was_undisturbed(&proxy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn garbage_of_any_kind_ends_with_a_closed_connection() {
     let (proxy, bystander) = proxy(&[]).await;
     let before = proxy.rss();
