@@ -90,3 +90,15 @@ impl Default for Batch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_default_no_update_whose_client_may_send_it_again_is_batched() {
+        // Its retry would get another reply if this process died.
+        let default = Batch::default().retryable_updates;
+        assert_eq!(default, RetryableUpdates::Never);
+    }
+}

@@ -16,6 +16,7 @@ const ROUNDS: u64 = 60;
 /// Documents of each client at the start.
 const OWN: i32 = 30;
 
+const IDEMPOTENT: (&str, &str) = ("batch.retryable_updates", "\"idempotent\"");
 const ALWAYS: (&str, &str) = ("batch.retryable_updates", "\"always\"");
 
 /// What the server at hand is.
@@ -45,14 +46,14 @@ async fn random_updates_and_deletes_get_the_replies_that_they_get_directly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_may_be_sent_again_is_batched_by_default_if_it_may_be_applied_twice() {
+async fn what_may_be_sent_again_is_batched_on_request_if_it_may_be_applied_twice() {
     let rs = shared::rs().await;
     let address = &rs.addresses()[0];
     let proxy = differ(
         &rs.seed_uri(),
         &rs.uri(),
         address,
-        &[ON],
+        &[ON, IDEMPOTENT],
         Server::ReplicaSet,
     )
     .await;
@@ -64,7 +65,14 @@ async fn what_may_be_sent_again_is_batched_by_default_if_it_may_be_applied_twice
 async fn a_server_with_bulk_write_answers_for_each_update_and_delete() {
     let secantus = shared::secantus().await;
     let (uri, address) = (secantus.uri(), secantus.address());
-    let proxy = differ(&uri, &uri, address, &[ON, ONE_AT_ONCE], Server::Secantus).await;
+    let proxy = differ(
+        &uri,
+        &uri,
+        address,
+        &[ON, ONE_AT_ONCE, IDEMPOTENT],
+        Server::Secantus,
+    )
+    .await;
     for kind in ["update", "delete"] {
         assert!(batched(&proxy, kind) > 20, "{:#}", proxy.status()["batch"]);
     }

@@ -105,5 +105,7 @@ fn batched(proxy: &Proxy) {
     assert!(proxy.count("/batch/size/max") >= 8, "{status}");
 }
 
+/// With what may be applied twice batched though its client may send it again: not the default.
+const IDEMPOTENT: (&str, &str) = ("batch.retryable_updates", "\"idempotent\"");
 /// With `$inc`s batched too: exact as long as the proxy lives.
 const ALWAYS: (&str, &str) = ("batch.retryable_updates", "\"always\"");

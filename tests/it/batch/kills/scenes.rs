@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use super::{ALWAYS, Load, Manner, Seen, batched, crowd, lives, stop, until_acknowledged};
+use super::{
+    ALWAYS, IDEMPOTENT, Load, Manner, Seen, batched, crowd, lives, stop, until_acknowledged,
+};
 use crate::batch::ON;
 use crate::parts::proxy::Proxy;
 use crate::parts::wait;
@@ -74,7 +76,7 @@ pub async fn proxy_is_killed<L: Load>(
     load: L,
     begun: impl Fn(&Proxy),
 ) -> Vec<L::Life> {
-    let proxy = Proxy::start(&server.seed_uri, &[ON]);
+    let proxy = Proxy::start(&server.seed_uri, &[ON, IDEMPOTENT]);
     let seen = Arc::new(Seen::default());
     let tasks = crowd(load, proxy.address(), &seen, Manner::Calm);
     until_acknowledged(&seen, 500).await;
