@@ -42,3 +42,17 @@ fn object(document: &bson::Document) -> Map<String, Value> {
         .map(|(key, value)| (key.clone(), plain(value)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use bson::doc;
+
+    use super::*;
+
+    #[test]
+    fn the_keys_of_an_index_keep_their_order() {
+        let keys = object(&doc! {"zone": 1, "at": -1, "kind": 1});
+        let text = Value::Object(keys).to_string();
+        assert_eq!(text, r#"{"zone":1,"at":-1,"kind":1}"#);
+    }
+}
