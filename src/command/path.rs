@@ -28,7 +28,7 @@ impl Paths {
         }
     }
 
-    /// Adds a path. A set that would hold more than [`MOST`] paths holds every path instead: less is known
+    /// Adds a path. A set that would hold more than `MOST` (256) paths holds every path instead: less is known
     /// of it then, and the work for one command stays bounded.
     pub fn insert(&mut self, path: &str) {
         if self.all {
