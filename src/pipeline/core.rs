@@ -54,11 +54,6 @@ impl Pipeline {
         self.transactions.open()
     }
 
-    /// Whether a cursor is a stage's own: its `getMore` isn't for the server.
-    pub fn owns_cursor(&self, id: i64) -> bool {
-        self.way.stages.iter().any(|stage| stage.owns_cursor(id))
-    }
-
     /// Upkeep, about once a second.
     pub fn sweep(&self) {
         let now = Instant::now();
@@ -91,14 +86,6 @@ impl Pipeline {
             stage.answered(request, outcome);
         }
         self.after(request, guard, outcome);
-    }
-
-    /// Fences for a lane that doesn't walk the stages (exhaust cursors).
-    pub fn fence_lane(&self, request: &mut Request) -> Option<Fence> {
-        match self.before(request) {
-            Guard::Fence { fence, .. } => Some(*fence),
-            Guard::None | Guard::Transaction | Guard::End => None,
-        }
     }
 
     /// Raises what must stand before the request is sent.

@@ -56,11 +56,6 @@ pub trait Stage: Send + Sync {
     /// waiting for it in [`call`](Stage::call), which would cost every hit a future.)
     fn answered(&self, _request: &mut Request, _outcome: &Outcome) {}
 
-    /// Whether this cursor is the stage's own: its `getMore` isn't for the server.
-    fn owns_cursor(&self, _id: i64) -> bool {
-        false
-    }
-
     /// Upkeep, about once a second.
     fn sweep(&self) {}
 }
@@ -77,10 +72,6 @@ impl<S: Stage + ?Sized> Stage for Arc<S> {
 
     fn answered(&self, request: &mut Request, outcome: &Outcome) {
         (**self).answered(request, outcome);
-    }
-
-    fn owns_cursor(&self, id: i64) -> bool {
-        (**self).owns_cursor(id)
     }
 
     fn sweep(&self) {

@@ -20,14 +20,14 @@ use super::drain::Drained;
 use super::roster::Seat;
 use super::shared::Shared;
 use super::traces::Traced;
-use super::{auth_relay, disguise, gone, handshake, lane, legacy, malformed};
+use super::{auth_relay, disguise, gone, handshake, legacy, malformed};
 use crate::command::{ErrorReply, Kind, acknowledged, codes};
 use crate::memory::{self, Held, Live, Memory, NoRoom, Permit, Pressure};
 use crate::pipeline::{Answer, Decision, NO_PRINCIPAL, Principal, Reply, Request};
 use crate::upstream::{AuthLink, Sock};
 use crate::wire::op_code;
 use crate::wire::op_compressed::{self, Compressor, OpCompressed};
-use crate::wire::op_msg::{self, MORE_TO_COME, OpMsg};
+use crate::wire::op_msg::{self, EXHAUST_ALLOWED, MORE_TO_COME, OpMsg};
 use crate::wire::{Frame, Header, WireError, build, reserve_more, take_frame};
 
 /// A client's connection.
@@ -68,6 +68,14 @@ pub(super) enum Close {
     /// What came isn't a wire message.
     #[error("broken message: {0}")]
     Broken(#[from] WireError),
+    /// A whole message of a kind that has no answer, in mongod either.
+    #[error("opcode {op_code} ({name}) isn't supported")]
+    OpCode {
+        /// As it came.
+        op_code: i32,
+        /// Its name, if it ever had one.
+        name: &'static str,
+    },
     /// A message was begun and not finished in time.
     #[error("a message wasn't finished within {} ms (server.frame_timeout)", .0.as_millis())]
     SlowWriter(Duration),
@@ -127,7 +135,10 @@ impl Connection {
                 break close;
             }
         };
-        if matches!(end, Close::Broken(_) | Close::SlowWriter(_)) {
+        if matches!(
+            end,
+            Close::Broken(_) | Close::OpCode { .. } | Close::SlowWriter(_)
+        ) {
             self.shared.clients.broken_message();
             tracing::info!(target: "petiole::server", client = self.id, reason = %end, "client disconnected");
         }
@@ -255,18 +266,19 @@ impl Connection {
         match frame.op_code() {
             // Pinned where it lies: to await it by value is to move a kilobyte first.
             op_code::OP_MSG => pin!(self.op_msg(frame)).await,
-            op_code::OP_QUERY => legacy::op_query(self, frame).await,
-            _ => lane::unknown_opcode(self, frame).await,
+            _ => legacy::message(self, frame).await,
         }
     }
 
-    async fn op_msg(&mut self, frame: Frame) -> Result<(), Close> {
-        let msg = match OpMsg::parse(&frame) {
+    async fn op_msg(&mut self, mut frame: Frame) -> Result<(), Close> {
+        let mut msg = match OpMsg::parse(&frame) {
             Ok(msg) => msg,
             Err(error) => return malformed::answer(self, &frame, error).await,
         };
+        if msg.exhaust_allowed() {
+            (frame, msg) = one_reply(&frame, msg)?;
+        }
         let silent = msg.more_to_come();
-        let exhaust = msg.exhaust_allowed();
         let mut request = Request::unread(frame, msg, Arc::clone(&self.principal));
         request.read();
         request.client = self.id;
@@ -282,21 +294,10 @@ impl Connection {
                 };
             }
             _ if silent => return self.unacknowledged(request).await,
-            // What mongod streams. Any other command with this flag has one reply, and its fence,
-            // transaction and cursor are followed in the pipeline.
-            Kind::Find | Kind::GetMore if exhaust && !self.keeps_cursor(&request) => {
-                return lane::exhaust(self, request).await;
-            }
             _ => {}
         }
         let reply = self.answer(&mut request).await?;
         self.write(&request.frame, &reply).await
-    }
-
-    /// Whether a `getMore` is for a cursor that isn't the server's.
-    fn keeps_cursor(&self, request: &Request) -> bool {
-        let id = request.command.cursor_id();
-        id.is_some_and(|id| self.shared.pipeline.owns_cursor(id))
     }
 
     /// Walks the pipeline; a failure becomes a reply here and nowhere else.
@@ -390,6 +391,17 @@ impl Connection {
         self.answer(&mut request).await?;
         Ok(())
     }
+}
+
+/// The same message without `exhaustAllowed`. A server may ignore that flag, and so does the proxy: every batch of
+/// a cursor is asked for by a `getMore` of its own, which walks the pipeline (rules, admission, fences, the profile) and
+/// holds a link only until its reply has come.
+fn one_reply(frame: &Frame, mut msg: OpMsg) -> Result<(Frame, OpMsg), WireError> {
+    msg.flags &= !EXHAUST_ALLOWED;
+    let bytes = msg.encode(frame.request_id(), frame.header().response_to);
+    let frame = Frame { bytes };
+    let msg = OpMsg::parse(&frame)?;
+    Ok((frame, msg))
 }
 
 const KEEP: usize = 16 * 1024;

@@ -1,5 +1,4 @@
-//! Clients: accepting them, their connection loop, handshake, authentication relay,
-//! and the lanes for what doesn't fit one request and one reply.
+//! Clients: accepting them, their connection loop, handshake, authentication relay, and messages that aren't requests.
 
 mod accept;
 mod auth_relay;
@@ -10,7 +9,6 @@ mod drain;
 mod durations;
 mod gone;
 mod handshake;
-mod lane;
 mod latency;
 mod legacy;
 mod malformed;

@@ -10,7 +10,6 @@ use dashmap::DashMap;
 
 use super::dial::body_of;
 use super::link::{Link, LinkError};
-use super::sock::Sock;
 use crate::pipeline::Principal;
 use crate::wire::build::{self, DocBuf};
 use crate::wire::doc;
@@ -30,11 +29,6 @@ impl AuthLink {
     /// Relays one step.
     pub async fn exchange(&mut self, frame: &Frame) -> Result<Frame, LinkError> {
         self.link.exchange(frame, false).await
-    }
-
-    /// The bare socket, for a lane that relays bytes.
-    pub fn into_sock(self) -> Sock {
-        self.link.into_sock()
     }
 
     /// Asks the server whom this link speaks for now: `db.user` of each, sorted.

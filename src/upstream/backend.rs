@@ -171,12 +171,6 @@ impl Upstream {
         Ok(principal)
     }
 
-    /// A link for a lane: an exhaust cursor, whose replies come without being asked for.
-    pub async fn open_lane(&self, request: &mut Request) -> Result<Lease, Failure> {
-        // (It may take for ever: it keeps no place.)
-        Ok(self.leased(request).await?.lease)
-    }
-
     /// Follows what a reply says of its cursor.
     pub fn note_cursor(&self, request: &Request, server: &Arc<Server>, reply: &Reply) {
         if self.topology.len() < 2 {

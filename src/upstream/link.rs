@@ -280,11 +280,6 @@ impl Link {
         Arc::clone(&self.server)
     }
 
-    /// The bare socket, for a lane that relays bytes.
-    pub(super) fn into_sock(self) -> Sock {
-        self.sock
-    }
-
     /// Whether the link may carry another request.
     pub(super) fn is_sound(&self) -> bool {
         self.generation == self.server.generation()

@@ -1,7 +1,7 @@
 //! Operation codes of the wire protocol, as they stand in a message header.
 //!
 //! The retired codes are named because a proxy meets them: a very old client
-//! may send one, and it is relayed or refused by name, not by number.
+//! may send one, and it is refused by name, not by number.
 
 /// Reply to [`OP_QUERY`] and [`OP_GET_MORE`].
 pub const OP_REPLY: i32 = 1;

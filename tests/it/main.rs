@@ -16,6 +16,7 @@ mod differential;
 mod drivers;
 mod embedded;
 mod failover;
+mod isolation;
 mod layers;
 mod linear;
 mod many_clients;

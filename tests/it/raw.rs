@@ -14,7 +14,7 @@ mod encode;
 use std::future::Future;
 use std::time::Duration;
 
-use bson::{Document, RawDocumentBuf};
+use bson::{Document, RawDocumentBuf, doc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -215,25 +215,44 @@ impl RawClient {
         self.reply_to(id).await
     }
 
-    /// Sends a command that allows exhaust, and reads until a reply says that
-    /// no more will come. mongod lets each reply answer the one before it,
-    /// SecantusDB lets all answer the request; nothing else is accepted.
+    /// Reads a whole cursor as a driver's exhaust cursor does: every message allows exhaust; while a reply says that
+    /// more will come nothing is asked, and after one that doesn't a `getMore` is sent, until the cursor ends.
+    /// mongod lets each reply of a stream answer the one before it, SecantusDB lets all answer the request; nothing
+    /// else is accepted.
     pub async fn exhaust(&mut self, command: &Document) -> Result<Vec<Message>> {
-        let id = self
-            .send(EXHAUST_ALLOWED, &[Section::Body(encode(command))])
-            .await?;
+        let mut command = command.clone();
         let mut replies: Vec<Message> = Vec::new();
         loop {
-            let reply = self.receive().await?;
-            let before = replies.last().map_or(id, |last| last.request_id);
-            if ![id, before].contains(&reply.response_to) {
-                return Err(out_of_turn(&reply, before));
+            let id = self
+                .send(EXHAUST_ALLOWED, &[Section::Body(encode(&command))])
+                .await?;
+            let mut before = id;
+            loop {
+                let reply = self.receive().await?;
+                if ![id, before].contains(&reply.response_to) {
+                    return Err(out_of_turn(&reply, before));
+                }
+                before = reply.request_id;
+                let more = reply.inflated()?.flags() & MORE_TO_COME != 0;
+                replies.push(reply);
+                if !more {
+                    break;
+                }
             }
-            let last = reply.inflated()?.flags() & MORE_TO_COME == 0;
-            replies.push(reply);
-            if last {
+            let document = replies.last().expect("one has come").document()?;
+            let cursor = document.get_document("cursor").ok();
+            let open = cursor.and_then(|cursor| cursor.get_i64("id").ok());
+            let Some(open) = open.filter(|&id| id != 0) else {
                 return Ok(replies);
+            };
+            let collection = command.get_str("collection").or(command.get_str("find"));
+            let mut more = doc! { "getMore": open, "collection": collection.unwrap_or_default() };
+            for key in ["batchSize", "$db"] {
+                if let Some(value) = command.get(key) {
+                    more.insert(key, value);
+                }
             }
+            command = more;
         }
     }
 

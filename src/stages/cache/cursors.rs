@@ -135,10 +135,6 @@ impl Cursors {
         self.open.remove(&id);
     }
 
-    pub fn own(&self, id: i64) -> bool {
-        self.open.contains_key(&id)
-    }
-
     /// Kills what a `killCursors` names of these, and says which.
     pub fn kill(&self, request: &Request) -> Vec<i64> {
         if self.open.is_empty() {

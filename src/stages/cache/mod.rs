@@ -366,10 +366,6 @@ impl Stage for Cache {
         }
     }
 
-    fn owns_cursor(&self, id: i64) -> bool {
-        self.cursors.own(id)
-    }
-
     fn sweep(&self) {
         self.cursors.sweep(Instant::now());
         self.drains.sweep();

@@ -1,8 +1,8 @@
 //! Headers, lengths, opcodes, checksums, and no sense at all.
 
-use bson::doc;
+use bson::{Document, doc};
 
-use super::{Answer, CLOSED, assert_grew_little, fate, ping, ping_document, proxy};
+use super::{Answer, CLOSED, assert_grew_little, fate, fate_at, ping, ping_document, proxy};
 use crate::parts::shared;
 use crate::raw::{
     CHECKSUM_PRESENT, Compressor, HEADER_LEN, OP_COMPRESSED, OP_MSG, RawClient, Section, encode,
@@ -106,13 +106,60 @@ async fn wrong_opcodes_harm_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_legacy_opcode_is_refused_and_its_connection_closed() {
+async fn legacy_messages_meet_the_fate_that_mongod_gives_them() {
     let (proxy, bystander) = proxy(&[]).await;
-    for (op_code, answers) in [(2001, 0), (2002, 0), (2005, 1), (2006, 0), (2007, 0)] {
-        let sent = [message(1, op_code, &[0; 20]), ping(2)].concat();
-        let answer = fate(&proxy, &sent).await;
-        // `fate` reads until the proxy closes: a connection that is passed on to MongoDB would answer the ping.
-        assert_eq!(answer.len(), answers, "opcode {op_code}: {answer:?}");
+    let mongod = &shared::standalone().await.addresses()[0];
+    let legacy = |op_code: i32, rest: &[u8]| {
+        message(1, op_code, &[&[0; 4], &b"some.c\0"[..], rest].concat())
+    };
+    let x = encode(&doc! { "x": 1 });
+    let query = |collection: &str, command: Document| op_query(1, collection, &encode(&command));
+    let cases = [
+        ("OP_GET_MORE", legacy(2005, &[1; 12])),
+        ("OP_GET_MORE without its fields", message(1, 2005, &[0; 3])),
+        ("OP_INSERT", legacy(2002, &x)),
+        (
+            "OP_UPDATE",
+            legacy(2001, &[&[0; 4], &x[..], &x[..]].concat()),
+        ),
+        ("OP_DELETE", legacy(2006, &[&[0; 4], &x[..]].concat())),
+        (
+            "OP_KILL_CURSORS",
+            message(1, 2007, &[&[0; 4], &[1, 0, 0, 0][..], &[9; 8]].concat()),
+        ),
+        ("OP_REPLY", message(1, 1, &[0; 20])),
+        ("OP_COMMAND", legacy(2010, &x)),
+        ("an opcode that there never was", message(1, 2014, &[0; 20])),
+        ("a query", query("some.c", doc! { "x": 1 })),
+        ("a query without a collection", query("", doc! { "x": 1 })),
+        (
+            "a find as OP_QUERY",
+            query("some.$cmd", doc! { "find": "c" }),
+        ),
+        (
+            "an unknown command as OP_QUERY",
+            query("admin.$cmd", doc! { "nothing": 1 }),
+        ),
+        ("no command as OP_QUERY", query("admin.$cmd", doc! {})),
+        (
+            "hello as OP_QUERY",
+            query("admin.$cmd", doc! { "hello": 1 }),
+        ),
+        (
+            "hello with a read preference",
+            query(
+                "admin.$cmd",
+                doc! {
+                "$query": { "isMaster": 1 }, "$readPreference": { "mode": "secondary" } },
+            ),
+        ),
+        ("half an OP_QUERY", message(1, 2004, b"\0\0\0\0adm")),
+    ];
+    for (what, sent) in cases {
+        let sent = [sent, ping(2)].concat();
+        // `fate` reads until the end: a connection that is passed on to MongoDB would answer the ping.
+        let direct = fate_at(mongod, &sent).await;
+        assert_eq!(fate(&proxy, &sent).await, direct, "{what}");
     }
     bystander.was_undisturbed(&proxy).await;
 }

@@ -69,7 +69,7 @@ pub enum Form {
     Checksum,
     /// OP_MSG with `moreToCome`: no reply.
     Unacknowledged,
-    /// OP_MSG with `exhaustAllowed`: as many replies as come.
+    /// OP_MSG with `exhaustAllowed`, until the cursor ends.
     Exhaust,
     /// OP_MSG inside an OP_COMPRESSED, where hello offered that compressor.
     Compressed(Compressor),

@@ -1,0 +1,3 @@
+//! One client can't harm another: limits, attacks, and what an operator is told of them.
+
+mod exhaust;
