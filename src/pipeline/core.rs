@@ -134,7 +134,7 @@ impl Pipeline {
                 // Nothing was executed, or nobody knows: an unsettled fence goes to quarantine.
                 if let Guard::Fence { fence, .. } = guard
                     && !failure.sent
-                    && !request.trail.has(Decision::InDoubt)
+                    && !request.progress.in_doubt
                 {
                     fence.settle(Effect::Unchanged);
                 }
@@ -142,26 +142,26 @@ impl Pipeline {
             }
         };
         let mut view = reply.view().clone();
-        view.retried |= request.trail.has(Decision::ExecutedBefore);
+        view.retried |= request.progress.executed_before;
         match guard {
             Guard::None => {}
             Guard::Transaction if view.ok => self.transactions.accepted(request),
             Guard::Transaction => {}
-            Guard::End if !view.ok && request.trail.has(Decision::InDoubt) => {}
+            Guard::End if !view.ok && request.progress.in_doubt => {}
             Guard::End => {
                 if view.ok || !view.has_label(labels::UNKNOWN_COMMIT) {
                     self.transactions.ended(request);
                 }
             }
             // An earlier try may still be under way: the fence goes to quarantine.
-            Guard::Fence { .. } if !view.ok && request.trail.has(Decision::InDoubt) => {}
+            Guard::Fence { .. } if !view.ok && request.progress.in_doubt => {}
             Guard::Fence { fence, single } => {
                 let behind_mongos = self.behind_mongos.load(Ordering::Relaxed);
                 let proved = effect(command, &view, behind_mongos);
                 self.note_writing_cursor(request, &view);
                 // (A batch's reply has the time of its last write, whose ever that was.)
                 if single
-                    && !request.trail.has(Decision::Batched)
+                    && !request.progress.batched
                     && let Some(at) = only_change(command, &view)
                 {
                     // Its event has nothing to say that this fence doesn't.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::exchanges::Exchanges;
+use super::progress::Progress;
 use super::trail::Trail;
 use crate::command::{Command, Kind, ReplyView, ShapeId, is_mere_success, with_body};
 use crate::memory::Permit;
@@ -51,8 +52,10 @@ pub struct Request {
     pub received: Instant,
     /// How long it took, once somebody has asked ([`Request::took`]).
     pub answered_in: Option<Duration>,
-    /// What was decided on the way.
+    /// What was decided on the way, for people.
     pub trail: Trail,
+    /// What has become of it so far, for everything that depends on that.
+    pub progress: Progress,
     /// Where it was sent last, if it was sent.
     pub met: Option<Met>,
     /// Where the client is.
@@ -103,6 +106,7 @@ impl Request {
             received: Instant::now(),
             answered_in: None,
             trail: Trail::default(),
+            progress: Progress::default(),
             met: None,
             address: None,
             permit: None,
@@ -131,6 +135,7 @@ impl Request {
         Some(Request {
             received: self.received,
             trail: self.trail,
+            progress: self.progress,
             met: self.met,
             client: self.client,
             address: self.address,

@@ -9,6 +9,8 @@ use tokio::sync::oneshot;
 use super::error::Failure;
 use super::request::{NO_PRINCIPAL, Reply, Request};
 use super::stage::{Backend, BoxFuture, Outcome};
+use super::trail::Decision;
+use crate::command::Bypass;
 use crate::wire::build;
 use crate::wire::frame::Frame;
 use crate::wire::op_msg::OpMsg;
@@ -101,4 +103,22 @@ pub fn request(document: &bson::Document) -> Request {
     };
     let msg = OpMsg::parse(&frame).expect("our own message parses");
     Request::new(frame, msg, NO_PRINCIPAL.clone())
+}
+
+/// Makes as many decisions about a request as its trail holds: it drops those that come now.
+pub fn fill_trail(request: &mut Request) {
+    for decision in [
+        Decision::Rewritten,
+        Decision::Ruled,
+        Decision::Denied,
+        Decision::Hit,
+        Decision::Miss,
+        Decision::Mismatch,
+        Decision::Joined,
+        Decision::Stored,
+        Decision::Bypassed(Bypass::Disabled),
+        Decision::Queued,
+    ] {
+        request.trail.note(decision);
+    }
 }

@@ -1,4 +1,7 @@
-//! What was decided about a request, for logs and tests.
+//! What was decided about a request, for logs, figures and tests.
+//!
+//! For people only: a trail holds ten decisions and drops what exceeds them. What fences, numbers, retries and replies
+//! depend on is in [`Progress`](super::Progress).
 
 use crate::command::Bypass;
 
@@ -114,11 +117,11 @@ impl Trail {
         made.unwrap_or_default().iter().copied()
     }
 
-    /// Whether a decision was made.
+    /// Whether a decision was made, unless it was dropped: for figures and tests, never for what is sent or answered.
     pub fn has(&self, decision: Decision) -> bool {
         self.iter().any(|d| d == decision)
     }
 }
 
-/// More than any request has.
+/// More than nearly any request has.
 const MOST: usize = 10;

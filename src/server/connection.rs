@@ -23,7 +23,7 @@ use super::traces::Traced;
 use super::{auth_relay, disguise, gone, handshake, legacy, malformed};
 use crate::command::{ErrorReply, Kind, acknowledged, codes};
 use crate::memory::{self, Held, Live, Memory, NoRoom, Permit, Pressure};
-use crate::pipeline::{Answer, Decision, NO_PRINCIPAL, Principal, Reply, Request};
+use crate::pipeline::{Answer, NO_PRINCIPAL, Principal, Reply, Request};
 use crate::upstream::{AuthLink, Sock};
 use crate::wire::op_code;
 use crate::wire::op_compressed::{self, Compressor, OpCompressed};
@@ -387,7 +387,7 @@ impl Connection {
         let msg = OpMsg::parse(&frame).map_err(WireError::from)?;
         let mut request = Request::new(frame, msg, request.principal);
         request.client = self.id;
-        request.trail.note(Decision::Acknowledged);
+        request.note_unacknowledged();
         self.answer(&mut request).await?;
         Ok(())
     }

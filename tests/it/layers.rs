@@ -87,6 +87,28 @@ fn stages_do_not_use_each_other() {
 }
 
 #[test]
+fn only_figures_and_spans_read_the_trail() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let readers = [
+        "pipeline/trail.rs",
+        "server/durations.rs",
+        "server/latency.rs",
+        "server/traces.rs",
+        "stages/profile/tally.rs",
+    ];
+    for (_, file, text) in sources(&root) {
+        let reads = ["trail.has(", "trail.iter(", ".has(Decision::"]
+            .iter()
+            .any(|word| text.contains(word));
+        let may = file.contains("/tests/") || readers.iter().any(|reader| file.ends_with(reader));
+        assert!(
+            may || !reads,
+            "{file} reads the trail, which drops decisions; what is sent and answered depends on `Progress`"
+        );
+    }
+}
+
+#[test]
 fn the_table_names_every_module() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let lib = fs::read_to_string(root.join("lib.rs")).unwrap();

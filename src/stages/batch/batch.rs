@@ -11,7 +11,7 @@
 //!
 //! What is sent again here is what has been answered: to learn more than the answer tells.
 //!
-//! A try that was lost may land after a later one was refused (`Decision::InDoubt`). So from then on
+//! A try that was lost may land after a later one was refused (`Progress::in_doubt`). So from then on
 //! nothing of the batch is sent under other numbers, and each client's fence hears of it.
 
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use super::stats::Alone;
 use super::tally::{self, Did};
 use crate::command::{ReplyView, labels};
 use crate::config::WriteKind;
-use crate::pipeline::{Decision, Failure, OwnSession, OwnedNext, Reply, Trail};
+use crate::pipeline::{Failure, OwnSession, OwnedNext, Reply, Tried};
 use crate::wire::doc;
 
 /// Several clients' writes in one command.
@@ -42,8 +42,8 @@ pub(super) struct Batch<'a> {
     principal: u64,
     session: Option<OwnSession>,
     members: Vec<(Member, Share)>,
-    /// What was decided about its tries.
-    trail: Trail,
+    /// What became of its tries.
+    tried: Tried,
 }
 
 /// What became of a batch.
@@ -88,7 +88,7 @@ impl<'a> Batch<'a> {
             principal,
             session,
             members: members.into_iter().map(shared_out).collect(),
-            trail: Trail::default(),
+            tried: Tried::default(),
         }
     }
 
@@ -120,7 +120,7 @@ impl<'a> Batch<'a> {
                 return Sent::Refused;
             };
             let outcome = self.next.borrow().run(&mut request).await;
-            self.trail.join(&request.trail);
+            self.tried.join(&request.tried());
             let body = match outcome {
                 Ok(reply) => Bytes::copy_from_slice(reply.body()),
                 Err(mut failure) => {
@@ -160,7 +160,7 @@ impl<'a> Batch<'a> {
 
     /// Whether a try was lost and may still land. (It had a session then.)
     fn is_in_doubt(&self) -> bool {
-        self.trail.has(Decision::InDoubt)
+        self.tried.progress.in_doubt
     }
 
     /// Whether the server doesn't know of statement numbers in a `bulkWrite`; then it has read no
@@ -306,12 +306,12 @@ impl<'a> Batch<'a> {
             match part {
                 Part::Answer(part) => {
                     let state = match self.session {
-                        Some(session) if askable => in_doubt(session, &share, &self.trail),
+                        Some(session) if askable => in_doubt(session, &share, &self.tried),
                         None if askable => State::Alone,
                         _ => State::Done(part.clone()),
                     };
                     self.shared.journal.set(id, state);
-                    news.tell(member, Told::Answer(part, self.trail));
+                    news.tell(member, Told::Answer(part, self.tried));
                 }
                 Part::Undone if !self.is_in_doubt() => {
                     self.shared.send_away(member, Alone::Refused)
@@ -346,7 +346,7 @@ impl<'a> Batch<'a> {
                 Some(session) if failure.sent => {
                     self.shared
                         .journal
-                        .set(id, in_doubt(session, &share, &self.trail));
+                        .set(id, in_doubt(session, &share, &self.tried));
                 }
                 // (Without a session, only what may be applied twice has a number.)
                 _ => self.shared.journal.forget(id),
@@ -370,7 +370,7 @@ impl<'a> Batch<'a> {
             next: self.next.clone(),
             principal: self.principal,
             session,
-            trail: self.trail,
+            tried: self.tried,
             may_reuse,
             waiting: self.members.into(),
         };
@@ -418,12 +418,12 @@ fn is_overload(reply: &ReplyView) -> bool {
     reply.has_label(labels::SYSTEM_OVERLOADED) && reply.has_label(labels::RETRYABLE)
 }
 
-pub(super) fn in_doubt(session: OwnSession, share: &Share, trail: &Trail) -> State {
+pub(super) fn in_doubt(session: OwnSession, share: &Share, tried: &Tried) -> State {
     State::Doubt(Doubt {
         session,
         first: share.first,
         count: share.count,
-        retried: trail.has(Decision::Retried),
+        retried: tried.progress.retried,
     })
 }
 

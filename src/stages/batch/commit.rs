@@ -143,7 +143,7 @@ async fn alone(shared: &Shared, next: &OwnedNext, member: Member) {
         .alone(Alone::OnlyOne, &mut request, next.borrow())
         .await;
     member.ticket.tell(match outcome {
-        Ok(reply) => Told::Answer(Reply::for_several(reply.body()), request.trail),
+        Ok(reply) => Told::Answer(Reply::for_several(reply.body()), request.tried()),
         Err(failure) => Told::Failed(failure),
     });
 }

@@ -9,15 +9,15 @@ use tokio::time::Instant;
 use super::key::Write;
 use super::stats::Alone;
 use crate::memory::Live;
-use crate::pipeline::{Exchanges, Failure, Principal, Reply, Request, Trail, home};
+use crate::pipeline::{Exchanges, Failure, Principal, Reply, Request, Tried, home};
 use crate::wire::frame::Frame;
 use crate::wire::op_msg::OpMsg;
 
 /// What a client is told of its write.
 #[derive(Clone)]
 pub(super) enum Told {
-    /// The reply, and what was decided about the command that it answers.
-    Answer(Reply, Trail),
+    /// The reply, and what became of the command that it answers.
+    Answer(Reply, Tried),
     /// There is none.
     Failed(Failure),
     /// Nothing was sent: do it yourself.

@@ -60,9 +60,7 @@ pub use self::stats::{Alone, BatchStats, Quantiles};
 use crate::command::Kind;
 use crate::config::{self, WriteKind};
 use crate::memory;
-use crate::pipeline::{
-    Answer, Decision, Failure, Fences, Next, Outcome, OwnSessions, Reply, Request, Stage,
-};
+use crate::pipeline::{Answer, Failure, Fences, Next, Outcome, OwnSessions, Reply, Request, Stage};
 
 /// The write-batching stage.
 pub struct Batch {
@@ -254,7 +252,7 @@ impl Shared {
         Answer::later(async move {
             let outcome = next.run(request).await;
             let is_carried_out = |reply: &Reply| reply.is_mere_success() || reply.view().ok;
-            if outcome.as_ref().is_ok_and(is_carried_out) && !request.trail.has(Decision::InDoubt) {
+            if outcome.as_ref().is_ok_and(is_carried_out) && !request.progress.in_doubt {
                 self.journal.end_try(&id);
             }
             outcome
@@ -306,8 +304,8 @@ impl Shared {
 
     fn outcome(&self, told: Told, request: &mut Request) -> Outcome {
         match told {
-            Told::Answer(reply, trail) => {
-                request.trail.join(&trail);
+            Told::Answer(reply, tried) => {
+                request.join(&tried);
                 Ok(reply)
             }
             Told::Failed(failure) => Err(failure),
@@ -340,7 +338,7 @@ impl Place<'_> {
         if let Told::Alone(why) = told {
             return self.shared.alone(why, request, next).await;
         }
-        request.trail.note(Decision::Batched);
+        request.note_batched();
         self.shared.outcome(told, request)
     }
 }

@@ -11,7 +11,7 @@ use super::member::{Ticket, Told};
 use super::stats::Alone;
 use super::{Shared, merge, split};
 use crate::command::{ErrorReply, labels};
-use crate::pipeline::{Answer, Decision, Failure, Next, Outcome, Reply, Request};
+use crate::pipeline::{Answer, Failure, Next, Outcome, Reply, Request};
 
 impl Shared {
     /// A retry.
@@ -47,9 +47,9 @@ impl Shared {
     ) -> Outcome {
         match (ticket.told().await, write) {
             (Told::Alone(_), _) => self.alone(Alone::Retry, request, next).await,
-            (Told::Answer(answer, trail), Some(write)) => {
+            (Told::Answer(answer, tried), Some(write)) => {
                 let answer = repeated(answer, &write);
-                self.outcome(Told::Answer(answer, trail), request)
+                self.outcome(Told::Answer(answer, tried), request)
             }
             (told, _) => self.outcome(told, request),
         }
@@ -74,7 +74,7 @@ impl Shared {
             return ticket.tell(Told::Failed(failure));
         };
         if doubt.retried {
-            asked.trail.note(Decision::Spent);
+            asked.note_spent();
         }
         self.stats.one_by_one();
         let (shared, next, id) = (Arc::clone(self), next.to_owned(), write.id);
@@ -89,10 +89,10 @@ impl Shared {
                     if view.ok && !view.has_label(labels::RETRYABLE_WRITE) {
                         state = State::Done(answer.clone());
                     }
-                    Told::Answer(answer, asked.trail)
+                    Told::Answer(answer, asked.tried())
                 }
                 Err(mut failure) => {
-                    failure.sent |= asked.trail.has(Decision::InDoubt);
+                    failure.sent |= asked.progress.in_doubt;
                     Told::Failed(failure)
                 }
             };

@@ -13,7 +13,7 @@ use super::member::{Member, Told};
 use super::merge;
 use super::split::{self, Share};
 use crate::command::ReplyView;
-use crate::pipeline::{Decision, Failure, OwnSession, OwnedNext, Reply, Trail};
+use crate::pipeline::{Failure, OwnSession, OwnedNext, Reply, Tried};
 
 /// A batch that as a whole can't be answered, in a task beside the queue. Each write gets a slice
 /// of time as long as others wait, so that one whose document is blocked doesn't hold up the rest:
@@ -23,8 +23,8 @@ pub(super) struct Settling {
     pub next: OwnedNext,
     pub principal: u64,
     pub session: OwnSession,
-    /// What was decided about the batch.
-    pub trail: Trail,
+    /// What became of the batch.
+    pub tried: Tried,
     /// Whether the session is free once all of these are settled.
     pub may_reuse: bool,
     pub waiting: VecDeque<(Member, Share)>,
@@ -46,17 +46,17 @@ impl Settling {
             };
             self.shared.stats.one_by_one();
             let outcome = self.next.borrow().run(&mut request).await;
-            let mut trail = self.trail;
-            trail.join(&request.trail);
+            let mut tried = self.tried;
+            tried.join(&request.tried());
             let body = match outcome {
                 Ok(reply) => Bytes::copy_from_slice(reply.body()),
                 Err(failure) => {
                     is_settled = false;
                     // Where there's nobody to ask, nobody is kept waiting for the same.
                     let is_over = !failure.sent;
-                    self.fail(&member, &share, &trail, failure.clone());
+                    self.fail(&member, &share, &tried, failure.clone());
                     while is_over && let Some((member, share)) = self.waiting.pop_front() {
-                        self.fail(&member, &share, &self.trail, failure.clone());
+                        self.fail(&member, &share, &self.tried, failure.clone());
                     }
                     continue;
                 }
@@ -70,15 +70,15 @@ impl Settling {
                 self.waiting.push_back((member, share));
             } else {
                 let part = Reply::for_several(&split::whole(&body, share.labelled));
-                let may_still_land = !view.ok && trail.has(Decision::InDoubt);
+                let may_still_land = !view.ok && tried.progress.in_doubt;
                 let stays = must_stay_askable(&view) || may_still_land;
                 is_settled &= !stays;
                 let state = match stays {
-                    true => in_doubt(session, &share, &trail),
+                    true => in_doubt(session, &share, &tried),
                     false => State::Done(part.clone()),
                 };
                 self.shared.journal.set(member.write.id.as_ref(), state);
-                member.ticket.tell(Told::Answer(part, trail));
+                member.ticket.tell(Told::Answer(part, tried));
             }
         }
         if is_settled {
@@ -86,10 +86,10 @@ impl Settling {
         }
     }
 
-    fn fail(&self, member: &Member, share: &Share, trail: &Trail, mut failure: Failure) {
+    fn fail(&self, member: &Member, share: &Share, tried: &Tried, mut failure: Failure) {
         // Sent or not, it may have been executed with the batch.
         failure.sent = true;
-        let state = in_doubt(self.session, share, trail);
+        let state = in_doubt(self.session, share, tried);
         self.shared.journal.set(member.write.id.as_ref(), state);
         member.ticket.tell(Told::Failed(failure));
     }

@@ -35,8 +35,7 @@ use self::stats::Why;
 use crate::command::{Kind, Plea, Repeatable, commit_again, labels, plea, repeatable};
 use crate::config;
 use crate::pipeline::{
-    Abilities, Answer, Decision, Failure, Fault, Met, Next, Outcome, OwnSessions, Reply, Request,
-    Stage,
+    Abilities, Answer, Failure, Fault, Met, Next, Outcome, OwnSessions, Reply, Request, Stage,
 };
 use crate::wire::doc;
 
@@ -84,8 +83,7 @@ impl Retry {
         match self.takes_number(request) {
             true => self.run_numbered(request, next).await,
             false => {
-                let is_drivers_retry =
-                    self.spent.take(request) || request.trail.has(Decision::Spent);
+                let is_drivers_retry = self.spent.take(request) || request.progress.spent;
                 let mut tries = Tries::of(repeatable(&request.command));
                 if is_drivers_retry {
                     tries.may_not_repeat();
@@ -117,7 +115,7 @@ impl Retry {
             };
             let is_write = tries.what == Repeatable::Numbered;
             if is_write && matches!(&outcome, Err(failure) if failure.sent) {
-                request.trail.note(Decision::InDoubt);
+                request.note_in_doubt();
             }
             let why = match need {
                 Need::Later { .. } => Why::Overload,
@@ -133,7 +131,7 @@ impl Retry {
             tracing::debug!(target: "petiole::retry", command = request.command.name(), ?why, pause_ms = pause.as_millis() as u64,
                 "sent again");
             self.stats.retried(why);
-            request.trail.note(Decision::Retried);
+            request.note_retried();
             tries.keep(outcome);
             if !pause.is_zero() {
                 tokio::time::sleep_until(again_at).await;

@@ -6,7 +6,7 @@
 
 use super::{Retry, Tries, was_never_sent};
 use crate::command::{Repeatable, may_be_numbered, numbered, without_retry_marks};
-use crate::pipeline::{Decision, Next, Outcome, Reply, Request};
+use crate::pipeline::{Next, Outcome, Reply, Request};
 use crate::wire::doc;
 
 impl Retry {
@@ -16,7 +16,7 @@ impl Retry {
             && self.retries > 0
             && self.abilities.retryable_writes()
             // Nobody waits for what becomes of it.
-            && !request.trail.has(Decision::Acknowledged)
+            && !request.progress.unacknowledged
             && request.frame.bytes.len() <= LARGEST
             && !is_hasty(request.command.body())
             && may_be_numbered(&request.command, &request.msg)
@@ -38,7 +38,8 @@ impl Retry {
         self.stats.gave_number();
         let mut tries = Tries::of(Repeatable::Numbered);
         let outcome = self.tries(&mut own, &mut tries, next).await;
-        (request.trail, request.met) = (own.trail, own.met);
+        request.join(&own.tried());
+        request.met = own.met;
         let Ok(reply) = outcome else {
             if was_never_sent(&outcome) {
                 self.sessions.give_back(principal, session);
@@ -51,9 +52,9 @@ impl Retry {
             return next.run(request).await;
         }
         if view.retried {
-            request.trail.note(Decision::ExecutedBefore);
+            request.note_executed_before();
         }
-        if view.ok || !request.trail.has(Decision::InDoubt) {
+        if view.ok || !request.progress.in_doubt {
             self.sessions.give_back(principal, session);
         }
         let marks = view.may_tell_of_number();

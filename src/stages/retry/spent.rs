@@ -5,7 +5,7 @@
 //! collection. Entries are used up by the retry that they wait for, and the oldest are forgotten.
 //!
 //! A batch has a session of the proxy's own. A driver's retry of a write that was in one is known by
-//! the journal of batches, which says so in the request's trail (`Decision::Spent`).
+//! the journal of batches, which says so in the request (`Progress::spent`).
 
 use std::hash::BuildHasher;
 use std::time::Duration;

@@ -3,7 +3,8 @@
 use bson::{Document, doc};
 
 use super::*;
-use crate::pipeline::scripted::{Scripted, Step, request};
+use crate::command::Footprint;
+use crate::pipeline::scripted::{Scripted, Step, fill_trail, request};
 use crate::pipeline::{Backend, Fences, Pipeline};
 
 struct Place {
@@ -291,7 +292,7 @@ async fn what_is_known_to_be_a_drivers_retry_is_not_retried_again() {
     let place = place(&config::Retry::default());
     place.answers([lost()]);
     let mut again = request(&increment(Some(1)));
-    again.trail.note(Decision::Spent);
+    again.note_spent();
     assert!(place.pipeline.run(&mut again).await.is_err());
     assert_eq!(place.sent(), 1);
 }
@@ -355,4 +356,64 @@ async fn a_commit_is_sent_again_with_majority() {
         concern.ok(),
         Some(doc! {"w": "majority", "wtimeout": 10_000})
     );
+}
+
+/// What a write whose trail is full has become, beside one whose trail is empty: replies, commands sent, fences that stand,
+/// writes that count as a change.
+#[tokio::test]
+async fn a_full_trail_changes_nothing() {
+    type Prepare = fn(&mut Request);
+    let nothing: Prepare = |_| ();
+    let at = |time| {
+        let ts = bson::Timestamp { time, increment: 0 };
+        doc! {"n": 1, "nModified": 1, "opTime": {"ts": ts, "t": 1_i64}, "ok": 1.0}
+    };
+    let mut executed = at(6);
+    executed.insert("retriedStmtIds", [0].as_slice());
+    for full in [false, true] {
+        let place = place(&config::Retry::default());
+        let ask = async |command: Document, prepare: Prepare| {
+            let mut request = request(&command);
+            if full {
+                fill_trail(&mut request);
+            }
+            prepare(&mut request);
+            place.pipeline.run(&mut request).await
+        };
+        let number = |at: usize| place.backend.asked()[at].get_i64("txnNumber").ok();
+        // In doubt: the fence stays, and so does the number of the proxy's own session.
+        place.answers([lost(), error(10107, &WRITE), lost(), error(10107, &WRITE)]);
+        ask(increment(None), nothing).await.unwrap();
+        ask(increment(Some(1)), nothing).await.unwrap();
+        assert_eq!(place.fences.quarantined(), 2, "full: {full}");
+        place.answers([fine()]);
+        ask(increment(None), nothing).await.unwrap();
+        assert_eq!(number(4), Some(1), "full: {full}");
+        // Executed before: the time in the reply isn't that of the write, whose event counts.
+        place.answers([lost(), Step::Reply(executed.clone())]);
+        ask(increment(None), nothing).await.unwrap();
+        let before = place.fences.invalidations();
+        place.fences.landed(&Footprint::Everything, 6 << 32);
+        assert_eq!(place.fences.invalidations(), before + 1, "full: {full}");
+        // Unacknowledged: no number.
+        place.answers([fine()]);
+        ask(increment(None), Request::note_unacknowledged)
+            .await
+            .unwrap();
+        assert_eq!(number(7), None, "full: {full}");
+        // Batched: the time in the reply may be that of another client's write, whose event counts.
+        place.answers([Step::Reply(at(7))]);
+        ask(increment(None), Request::note_batched).await.unwrap();
+        let before = place.fences.invalidations();
+        place.fences.landed(&Footprint::Everything, 7 << 32);
+        assert_eq!(place.fences.invalidations(), before + 1, "full: {full}");
+        // A driver's retry of what has been retried here: sent once.
+        place.answers([lost()]);
+        assert!(
+            ask(increment(Some(2)), Request::note_spent)
+                .await
+                .is_err_and(|failure| failure.sent)
+        );
+        assert_eq!(place.sent(), 10, "full: {full}");
+    }
 }

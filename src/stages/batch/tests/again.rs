@@ -1,7 +1,7 @@
 //! What the retry stage does for batches, as far as these tests need it.
 
 use crate::command::{ReplyView, labels};
-use crate::pipeline::{Answer, Decision, Next, Request, Stage};
+use crate::pipeline::{Answer, Next, Request, Stage};
 
 /// Sends a write that has a number once more when it was lost, or when the server says so.
 pub(super) struct Again;
@@ -18,14 +18,13 @@ impl Stage for Again {
                 Ok(reply) => ReplyView::read(reply.body()).has_label(labels::RETRYABLE_WRITE),
                 Err(failure) => failure.sent,
             };
-            let may_be_repeated =
-                request.command.txn_number.is_some() && !request.trail.has(Decision::Spent);
+            let may_be_repeated = request.command.txn_number.is_some() && !request.progress.spent;
             if !may_be_repeated || !asks_for_it {
                 return outcome;
             }
-            request.trail.note(Decision::Retried);
+            request.note_retried();
             if outcome.is_err() {
-                request.trail.note(Decision::InDoubt);
+                request.note_in_doubt();
             }
             match next.run(request).await {
                 // That says less than the first did.

@@ -12,13 +12,16 @@ fn codes(replies: Vec<Answered>) -> Vec<Option<i32>> {
 
 #[tokio::test]
 async fn an_error_after_a_lost_try_leaves_every_members_fence_standing() {
-    let setup = Setup::new(Model::gated()).await;
-    setup
-        .model
-        .trouble([Trouble::None, Trouble::LostBefore, Trouble::NotPrimary]);
-    let replies = setup.together([insert(1), retryable(1, 1, &[2])]).await;
-    assert_eq!(codes(replies), [Some(10107); 2]);
-    assert_eq!(setup.fences.quarantined(), 2);
+    for trails_are_full in [false, true] {
+        let mut setup = Setup::new(Model::gated()).await;
+        setup.trails_are_full = trails_are_full;
+        setup
+            .model
+            .trouble([Trouble::None, Trouble::LostBefore, Trouble::NotPrimary]);
+        let replies = setup.together([insert(1), retryable(1, 1, &[2])]).await;
+        assert_eq!(codes(replies), [Some(10107); 2]);
+        assert_eq!(setup.fences.quarantined(), 2, "full: {trails_are_full}");
+    }
 }
 
 #[tokio::test]

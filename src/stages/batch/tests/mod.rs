@@ -19,7 +19,7 @@ use self::model::{Model, Trouble};
 use super::{Alone, Batch};
 use crate::command::{Footprint, Namespace};
 use crate::config;
-use crate::pipeline::scripted::request;
+use crate::pipeline::scripted::{fill_trail, request};
 use crate::pipeline::{Failure, Fences, Pipeline, Request, Stage};
 
 struct Setup {
@@ -27,6 +27,8 @@ struct Setup {
     model: Arc<Model>,
     batch: Arc<Batch>,
     fences: Arc<Fences>,
+    /// Requests come with as many decisions as a trail holds.
+    trails_are_full: bool,
 }
 
 type Answered = Result<Document, Failure>;
@@ -53,6 +55,7 @@ impl Setup {
             model,
             batch,
             fences,
+            trails_are_full: false,
         };
         let first = setup.send(insert(-1));
         setup.open_gate(1);
@@ -71,7 +74,11 @@ impl Setup {
 
     fn send(&self, command: Document) -> tokio::task::JoinHandle<Answered> {
         let pipeline = Arc::clone(&self.pipeline);
-        tokio::spawn(async move { run(&pipeline, request(&command)).await })
+        let mut request = request(&command);
+        if self.trails_are_full {
+            fill_trail(&mut request);
+        }
+        tokio::spawn(async move { run(&pipeline, request).await })
     }
 
     async fn until(&self, condition: impl Fn() -> bool) {
