@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::server::Shared;
+use crate::server::{Complaint, Shared};
 use crate::upstream::BreakerState;
 
 /// All metrics, now, in the newer format if the scraper asks for it; and what that is called.
@@ -227,6 +227,12 @@ fn retry(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fm
     counter(out, "admission_rejected", help, admission.rejected)?;
     let help = "Reads given up because their clients were gone.";
     counter(out, "clients_given_up", help, shared.clients.given_up())?;
+    let help = "What went wrong with clients, by kind.";
+    let mut family = out.encode_descriptor("complaints", help, None, MetricType::Counter)?;
+    for complaint in Complaint::ALL {
+        let n = shared.complaints.count(complaint);
+        ConstCounter::new(n).encode(family.encode_family(&[("kind", complaint.as_str())])?)?;
+    }
     let help = "Servers by the state of their circuit breakers.";
     let mut family = out.encode_descriptor("upstream_breakers", help, None, MetricType::Gauge)?;
     let servers = shared.upstream.servers();

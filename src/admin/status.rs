@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::observe::traces::{TraceCounts, Traces};
-use crate::server::Shared;
+use crate::server::{Complaint, Shared};
 use crate::upstream::{Deployment, Role};
 
 /// Everything that is counted, as one JSON document. Counters only grow; sizes are bytes.
@@ -36,6 +36,9 @@ pub fn status(shared: &Shared) -> Value {
             "failures": shared.clients.failures(),
             "broken_frames": shared.clients.broken(),
             "given_up": shared.clients.given_up(),
+            "complaints": Complaint::ALL.iter()
+                .map(|&complaint| (complaint.as_str().to_owned(), json!(shared.complaints.count(complaint))))
+                .collect::<Map<_, _>>(),
         },
         "retry": retry(shared),
         "admission": admission(shared),

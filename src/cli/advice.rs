@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::admin::AdminAt;
+use crate::observe::escaped;
 
 /// Arguments of `petiole advice`.
 #[derive(Debug, clap::Args)]
@@ -41,8 +42,7 @@ fn script(advice: &[Value]) -> String {
     for one in advice {
         for key in ["why", "effect", "cost"] {
             // (A line break in a name would end the comment.)
-            let line = field(one, key).replace(['\n', '\r', '\u{2028}', '\u{2029}'], " ");
-            let _ = writeln!(text, "// {key}: {line}");
+            let _ = writeln!(text, "// {key}: {}", escaped(field(one, key)));
         }
         let _ = writeln!(text, "{};\n", field(one, "command"));
     }
@@ -60,8 +60,8 @@ fn table(advice: &[Value], report: &Value) -> String {
             text,
             "{:<6} {}  {}",
             field(one, "action"),
-            field(one, "namespace"),
-            one["index"]
+            escaped(field(one, "namespace")),
+            escaped(&one["index"].to_string())
         );
         if number("calls") > 0.0 {
             let _ = writeln!(
@@ -74,7 +74,7 @@ fn table(advice: &[Value], report: &Value) -> String {
             );
         }
         for key in ["why", "effect", "cost", "command"] {
-            let _ = writeln!(text, "  {key:<7} {}", field(one, key));
+            let _ = writeln!(text, "  {key:<7} {}", escaped(field(one, key)));
         }
         text.push('\n');
     }
@@ -118,7 +118,7 @@ mod tests {
             statements,
             ["db.getSiblingDB(\"game\").getCollection(\"users\").createIndex({ \"user_id\": 1 });"]
         );
-        assert!(script.contains("// why: a b\n"));
+        assert!(script.contains("// why: a\\nb\n"));
     }
 
     #[test]
@@ -129,6 +129,8 @@ mod tests {
             table.contains("create game.users  {\"user_id\":1}"),
             "{table}"
         );
+        // What a terminal would obey.
+        assert!(table.contains("  why     a\\nb\n"), "{table}");
         assert!(
             table.contains("5, 1.5 s in all, 100.0 examined for 1.0 returned"),
             "{table}"

@@ -1,10 +1,11 @@
 //! Structured logs on standard error; standard output is left to the ready line and to answers. Slow
 //! requests also go to a file of their own, if one is named.
 //!
-//! Invariant: no document content and no secret is logged by default.
+//! Invariants: no document content and no secret is logged by default; a line is one event's, whatever clients have
+//! chosen as names ([`super::escape`]).
 
 use std::fs::{File, OpenOptions};
-use std::io::{IsTerminal, stderr};
+use std::io::{self, IsTerminal, Write, stderr};
 use std::path::Path;
 
 use tracing::{Level, Subscriber};
@@ -15,6 +16,8 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::escape::escaped_json;
+use super::text::Fields;
 use crate::config::LogFormat;
 
 /// Why logging could not be started.
@@ -59,10 +62,16 @@ where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
     let filter = EnvFilter::builder().parse(level)?;
-    let layer = fmt::layer().with_writer(writer).with_target(true);
+    let layer = fmt::layer().with_target(true);
     let layer = match format {
-        LogFormat::Text => layer.with_ansi(colour).boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        LogFormat::Text => {
+            let layer = layer.fmt_fields(Fields).with_ansi(colour);
+            layer.with_writer(writer).boxed()
+        }
+        LogFormat::Json => {
+            let layer = layer.json().flatten_event(true);
+            layer.with_writer(Escaping(writer)).boxed()
+        }
     };
     Ok(layer.with_filter(filter))
 }
@@ -79,8 +88,34 @@ where
         source,
     })?;
     let layer = fmt::layer().json().flatten_event(true);
-    let layer = layer.with_writer(std::sync::Mutex::new(file));
+    let layer = layer.with_writer(Escaping(std::sync::Mutex::new(file)));
     Ok(layer.with_filter(Targets::new().with_target(SLOW, Level::INFO)))
+}
+
+/// What writes JSON so that a terminal may show it: serde_json escapes ASCII's control characters only.
+struct Escaping<W>(W);
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Escaping<W> {
+    type Writer = Escaping<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Escaping(self.0.make_writer())
+    }
+}
+
+impl<W: Write> Write for Escaping<W> {
+    /// Each event comes whole.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.0.write_all(escaped_json(text).as_bytes())?,
+            Err(_) => self.0.write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 fn append(path: &Path) -> std::io::Result<File> {
@@ -92,7 +127,6 @@ const SLOW: &str = "petiole::slow";
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -111,13 +145,17 @@ mod tests {
     }
 
     fn logged(format: LogFormat, level: &str) -> String {
+        logged_by(format, level, || {
+            tracing::info!(target: "petiole::server", clients = 3, "accepting");
+            tracing::debug!(target: "petiole::advice", "an index");
+        })
+    }
+
+    fn logged_by(format: LogFormat, level: &str, log: impl Fn()) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
         let layer = layer(format, level, false, move || writer.clone()).expect("a filter");
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-            tracing::info!(target: "petiole::server", clients = 3, "accepting");
-            tracing::debug!(target: "petiole::advice", "an index");
-        });
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         let bytes = sink.0.lock().expect("not poisoned").clone();
         String::from_utf8(bytes).expect("UTF-8")
     }
@@ -140,6 +178,19 @@ mod tests {
             "{line}"
         );
         assert!(!line.contains('\x1b'), "{line}");
+    }
+
+    #[test]
+    fn names_that_clients_choose_begin_no_line_and_carry_no_control_character() {
+        const EVIL: &str = "c\n2026-01-01 WARN forged\r\x1b[31m\u{9b}\u{202e} ms=0";
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let text = logged_by(format, "info", || {
+                tracing::info!(namespace = %EVIL, command = EVIL, why = ?Some(EVIL), "{EVIL}");
+            });
+            let line = text.strip_suffix('\n').expect("one line");
+            let plain = |c: char| !c.is_control() && c != '\u{202e}';
+            assert!(line.chars().all(plain), "{format:?}: {line:?}");
+        }
     }
 
     #[test]

@@ -75,6 +75,22 @@ pub enum Fault {
     NoRoom(#[from] NoRoom),
 }
 
+impl Fault {
+    /// Its name in logs.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Fault::Unreachable { .. } => "unreachable",
+            Fault::NoServer { .. } => "no_server",
+            Fault::WaitQueueTimeout { .. } => "wait_queue_timeout",
+            Fault::MaxTimeExpired => "max_time_expired",
+            Fault::LinkLost(_) => "link_lost",
+            Fault::Overloaded { .. } => "overloaded",
+            Fault::PrincipalGone => "principal_gone",
+            Fault::NoRoom(_) => "no_room",
+        }
+    }
+}
+
 impl Failure {
     /// A failure before anything was sent.
     pub fn unsent(fault: Fault) -> Failure {

@@ -6,8 +6,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
+use super::complaints::{Complaint, Complaints, Whence};
 use super::connection;
 use super::console::Console;
 use super::drain::Drain;
@@ -151,6 +152,7 @@ impl Clients {
             retry,
             advisor,
             clients: ClientStats::default(),
+            complaints: Complaints::default(),
             latencies: Latencies::new(threads),
             roster: Arc::default(),
             console,
@@ -256,7 +258,12 @@ fn start_worker(home: usize, shared: &Arc<Shared>) -> Result<Handover, StartErro
                             drop(entered);
                         });
                     }
-                    Err(error) => tracing::warn!(target: "petiole::server", %error, "a client can't be served"),
+                    Err(error) => {
+                        let whence = Whence::default();
+                        shared
+                            .complaints
+                            .note(Complaint::AcceptFailed, "register", whence, error);
+                    }
                 }
             }
             // The listener is gone; clients that are left get their replies, and then
@@ -309,27 +316,33 @@ impl Drop for Entered {
 
 async fn accept(listener: TcpListener, workers: Vec<Handover>, shared: Arc<Shared>) {
     let turn = AtomicUsize::new(0);
-    let complained = AtomicBool::new(false);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shared.drain.wait() => return,
         };
-        let socket = match accepted {
-            Ok((socket, _)) => socket,
+        let (socket, address) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: others must be able to finish.
-                tracing::warn!(target: "petiole::server", %error, "accept failed");
+                let nobody = Whence::default();
+                shared
+                    .complaints
+                    .note(Complaint::AcceptFailed, "accept", nobody, error);
                 sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
         let max = shared.config.server.max_clients;
         let Some(id) = shared.clients.enter(max) else {
-            if !complained.swap(true, Ordering::Relaxed) {
-                tracing::warn!(target: "petiole::server", max_clients = max,
-                    "a client was refused: server.max_clients is reached");
-            }
+            let whence = Whence {
+                client: None,
+                address: Some(address),
+            };
+            let reason = format_args!("server.max_clients = {max} is reached");
+            shared
+                .complaints
+                .note(Complaint::ClientRefused, "max_clients", whence, reason);
             continue;
         };
         let entered = Entered(Arc::clone(&shared));
@@ -360,6 +373,7 @@ async fn keep_house(shared: std::sync::Weak<Shared>) {
             .set_behind_mongos(shared.upstream.deployment() == Deployment::Sharded);
         shared.pipeline.sweep();
         shared.upstream.sweep();
+        shared.complaints.sweep();
     }
 }
 

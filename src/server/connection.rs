@@ -4,6 +4,7 @@
 //! upstream the socket isn't read. A client that goes away meanwhile leaves its write
 //! and the fence around it to end by themselves; its read is given up.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
+use super::complaints::{Complaint, Whence};
 use super::drain::Drained;
 use super::roster::Seat;
 use super::shared::Shared;
@@ -47,8 +49,6 @@ pub(super) struct Connection {
     /// How the message at hand was compressed: its reply is, too.
     pub(super) compressor: Option<Compressor>,
     pub(super) next_id: i32,
-    /// It has sent what can't be read.
-    pub(super) is_malformed: bool,
     buf: BytesMut,
     held: Held,
     /// For the message at hand, if it is large.
@@ -84,6 +84,10 @@ pub(super) enum Close {
 /// Serves a client until it leaves.
 pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
     let peer = socket.peer_addr().ok();
+    let whence = Whence {
+        client: Some(id),
+        address: peer,
+    };
     let local = socket
         .local_addr()
         .map(|a| a.to_string())
@@ -93,10 +97,18 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
         Some(acceptor) => match timeout(TLS_HANDSHAKE, acceptor.accept(socket)).await {
             Ok(Ok(tls)) => Sock::Tls(Box::new(TlsStream::Server(tls))),
             Ok(Err(error)) => {
-                tracing::debug!(target: "petiole::server", client = id, %error, "TLS handshake failed");
+                shared
+                    .complaints
+                    .note(Complaint::TlsFailed, "refused", whence, error);
                 return;
             }
-            Err(_) => return,
+            Err(_) => {
+                let reason = format_args!("not done within {} s", TLS_HANDSHAKE.as_secs());
+                shared
+                    .complaints
+                    .note(Complaint::TlsFailed, "slow", whence, reason);
+                return;
+            }
         },
     };
     let seat = shared.roster.enter(id, peer);
@@ -114,7 +126,6 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
         auth: None,
         compressor: None,
         next_id: 1,
-        is_malformed: false,
         buf: BytesMut::new(),
     };
     Box::pin(connection.run()).await;
@@ -135,13 +146,14 @@ impl Connection {
                 break close;
             }
         };
-        if matches!(
-            end,
-            Close::Broken(_) | Close::OpCode { .. } | Close::SlowWriter(_)
-        ) {
-            self.shared.clients.broken_message();
-            tracing::info!(target: "petiole::server", client = self.id, reason = %end, "client disconnected");
-        }
+        let what = match end {
+            Close::Ended | Close::Io(_) => return,
+            Close::Broken(_) => "broken",
+            Close::OpCode { .. } => "opcode",
+            Close::SlowWriter(_) => "slow",
+        };
+        self.shared.clients.broken_message();
+        self.complain(Complaint::BrokenMessage, what, end);
     }
 
     /// The next whole message. `drained` is done when there should be none.
@@ -236,7 +248,7 @@ impl Connection {
             self.buf.clear();
         }
         self.shared.clients.failure();
-        tracing::warn!(target: "petiole::server", client = self.id, reason = %why, "request refused");
+        self.complain(Complaint::RequestRefused, "memory", &why);
         if header.op_code == op_code::OP_MSG && flags & MORE_TO_COME != 0 {
             return Ok(());
         }
@@ -338,11 +350,21 @@ impl Connection {
             }
             Err(failure) => {
                 self.shared.clients.failure();
-                tracing::warn!(target: "petiole::server", client = self.id, command = request.command.name(),
-                    reason = %failure, "request failed");
+                let name = request.command.name();
+                let reason = format_args!("{failure} (command {name})");
+                self.complain(Complaint::RequestFailed, failure.fault.as_str(), reason);
                 Reply::document(&request.frame, &failure.reply(&request.command).document())
             }
         })
+    }
+
+    /// Counts and logs what went wrong with this client.
+    pub(super) fn complain(&self, complaint: Complaint, what: &'static str, reason: impl Display) {
+        let whence = Whence {
+            client: Some(self.id),
+            address: self.seat.address,
+        };
+        self.shared.complaints.note(complaint, what, whence, reason);
     }
 
     /// The address by which clients know the proxy.

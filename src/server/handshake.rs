@@ -3,6 +3,7 @@
 //! Everything that names a server is taken out or replaced, so that no driver walks
 //! around the proxy. Fields that Petiole doesn't know pass in both directions.
 
+use super::complaints::Complaint;
 use super::connection::{Close, Connection};
 use crate::command::Command;
 use crate::config::Posture;
@@ -188,8 +189,7 @@ async fn relay_authentication(
     let auth = match opened {
         Ok(auth) => auth,
         Err(failure) => {
-            tracing::warn!(target: "petiole::server", client = connection.id, reason = %failure,
-                "speculative authentication can't be relayed");
+            connection.complain(Complaint::LoginRefused, failure.fault.as_str(), failure);
             return None;
         }
     };
@@ -215,8 +215,8 @@ pub(super) async fn adopt(connection: &mut Connection, auth: AuthLink) {
             connection.principal = principal;
         }
         Err(failure) => {
-            tracing::warn!(target: "petiole::server", client = connection.id, reason = %failure,
-                "the link was lost right after authentication");
+            let reason = format_args!("the link was lost right after authentication: {failure}");
+            connection.complain(Complaint::LoginRefused, failure.fault.as_str(), reason);
         }
     }
 }

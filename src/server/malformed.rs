@@ -5,6 +5,7 @@
 //! flag, compressed data that doesn't inflate), or can't believe it (a checksum that doesn't match). Those end the connection, in
 //! mongod too. And so does here an OP_QUERY that can't be read, which was to be a hello.
 
+use super::complaints::Complaint;
 use super::connection::{Close, Connection};
 use crate::command::ErrorReply;
 use crate::pipeline::Reply;
@@ -23,10 +24,7 @@ pub(super) async fn answer(
     let clients = &connection.shared.clients;
     clients.failure();
     clients.broken_message();
-    if !std::mem::replace(&mut connection.is_malformed, true) {
-        tracing::info!(target: "petiole::server", client = connection.id, reason = %error,
-            "a message can't be read; more of this client's aren't logged");
-    }
+    connection.complain(Complaint::BrokenMessage, "answered", &error);
     if flags(&frame.bytes) & MORE_TO_COME != 0 {
         return Ok(());
     }

@@ -2,6 +2,7 @@
 
 mod accept;
 mod auth_relay;
+mod complaints;
 mod connection;
 mod console;
 mod disguise;
@@ -20,6 +21,7 @@ mod traces;
 mod write;
 
 pub use accept::{Clients, StartError};
+pub use complaints::{Complaint, Complaints};
 pub use console::Console;
 pub use durations::{BOUNDS_US, COMMANDS, Durations, Outcome, Series};
 pub use latency::{Histogram, Lane, Latencies};

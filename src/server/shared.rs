@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use tokio_rustls::TlsAcceptor;
 
+use super::complaints::Complaints;
 use super::console::Console;
 use super::drain::Drain;
 use super::durations::Durations;
@@ -46,6 +47,8 @@ pub struct Shared {
     pub advisor: Option<Arc<Advisor>>,
     /// What is counted about clients.
     pub clients: ClientStats,
+    /// What goes wrong with clients.
+    pub complaints: Complaints,
     /// How long requests take.
     pub latencies: Latencies,
     /// Who is connected.

@@ -1,3 +1,4 @@
 //! One client can't harm another: limits, attacks, and what an operator is told of them.
 
 mod exhaust;
+mod logs;
