@@ -1,7 +1,6 @@
 //! The walk of a request, with its fences.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use dashmap::DashMap;
 use tokio::time::Instant;
@@ -11,6 +10,7 @@ use super::request::Request;
 use super::stage::{Answer, Backend, Next, Outcome, Stage, Way};
 use super::trail::Decision;
 use super::transactions::Transactions;
+use super::upstream_facts::{Deployment, UpstreamFacts};
 use crate::command::{Effect, Footprint, Kind, ReplyView, effect, footprint, labels, only_change};
 
 /// The stages in their order, the backend behind them, and the fences around them.
@@ -20,7 +20,7 @@ pub struct Pipeline {
     transactions: Transactions,
     /// Cursors of `$out` and `$merge` that haven't run yet: their getMore is the write.
     writing_cursors: DashMap<i64, Footprint>,
-    behind_mongos: AtomicBool,
+    facts: Arc<UpstreamFacts>,
 }
 
 impl Pipeline {
@@ -35,13 +35,14 @@ impl Pipeline {
             fences,
             transactions: Transactions::new(),
             writing_cursors: DashMap::new(),
-            behind_mongos: AtomicBool::new(false),
+            facts: Arc::default(),
         }
     }
 
-    /// Tells that the upstream is a mongos, which hides some outcomes (DESIGN §4 rule 4).
-    pub fn set_behind_mongos(&self, yes: bool) {
-        self.behind_mongos.store(yes, Ordering::Relaxed);
+    /// The same, and it learns from `facts` whether the upstream is a mongos, which hides some outcomes (DESIGN §4 rule 4).
+    #[must_use]
+    pub fn with_facts(self, facts: Arc<UpstreamFacts>) -> Pipeline {
+        Pipeline { facts, ..self }
     }
 
     /// The fences, for the cache and for flushes.
@@ -156,7 +157,7 @@ impl Pipeline {
             // An earlier try may still be under way: the fence goes to quarantine.
             Guard::Fence { .. } if !view.ok && request.progress.in_doubt => {}
             Guard::Fence { fence, single } => {
-                let behind_mongos = self.behind_mongos.load(Ordering::Relaxed);
+                let behind_mongos = self.facts.get().deployment == Deployment::Sharded;
                 let proved = effect(command, &view, behind_mongos);
                 self.note_writing_cursor(request, &view);
                 // (A batch's reply has the time of its last write, whose ever that was.)

@@ -4,7 +4,6 @@
 //! `stages/mod.rs`) to a [`Backend`], and its [`Reply`] walks back. The pipeline,
 //! not a stage, runs the fences of DESIGN §4, so that no stage can break them.
 
-mod abilities;
 mod core;
 mod error;
 mod exchanges;
@@ -19,11 +18,11 @@ mod sessions;
 mod stage;
 mod trail;
 mod transactions;
+mod upstream_facts;
 mod watch;
 mod workload;
 
 pub use self::core::{Guard, Pipeline};
-pub use abilities::Abilities;
 pub use error::{Failure, Fault};
 pub use exchanges::{Ending, Exchange, Exchanges, Timed};
 #[doc(hidden)]
@@ -37,5 +36,6 @@ pub use request::{Known, Met, NO_PRINCIPAL, Principal, Replaced, Reply, Request}
 pub use sessions::{OwnSession, OwnSessions};
 pub use stage::{Answer, Backend, BoxFuture, Next, Outcome, OwnedNext, Stage};
 pub use trail::{Decision, Trail};
+pub use upstream_facts::{Deployment, Facts, UpstreamFacts, Writer};
 pub use watch::{Horizon, Landed, WatchCounts, WatchState};
 pub use workload::{Observed, Workload};

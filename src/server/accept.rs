@@ -27,7 +27,7 @@ use super::tls;
 use crate::config::{Config, HostPort};
 use crate::memory::{Levers, Memory};
 use crate::observe::traces::{Traces, TracesError};
-use crate::pipeline::{Abilities, Backend, Fences, Pipeline, Workload, set_home};
+use crate::pipeline::{Backend, Fences, Pipeline, UpstreamFacts, Workload, set_home};
 use crate::stages::Stages;
 use crate::stages::advise::Advisor;
 use crate::stages::batch::Batch;
@@ -36,7 +36,7 @@ use crate::stages::profile::Profile;
 use crate::stages::retry::Retry;
 use crate::stages::rewrite::Rewrite;
 use crate::upstream::watch::{self, Watch};
-use crate::upstream::{Deployment, Prober, SeedError, TlsError, Upstream};
+use crate::upstream::{Prober, SeedError, TlsError, Upstream};
 
 /// A proxy that can't be started.
 #[derive(Debug, thiserror::Error)]
@@ -90,20 +90,20 @@ impl Clients {
             .enabled
             .then(|| Cache::new(&config.cache, Arc::clone(&fences), Arc::clone(&horizon)));
         let rewrite = Arc::new(Rewrite::new(&config.rewrite));
-        let batch = config
-            .batch
-            .enabled
-            .then(|| Arc::new(Batch::new(&config.batch, Arc::clone(&fences))));
-        let abilities = Arc::new(Abilities::default());
+        let facts = Arc::new(UpstreamFacts::default());
+        let batch = config.batch.enabled.then(|| {
+            let facts = Arc::clone(&facts);
+            Arc::new(Batch::new(&config.batch, Arc::clone(&fences), facts))
+        });
         let retry = config
             .retry
             .enabled
-            .then(|| Arc::new(Retry::new(&config.retry, Arc::clone(&abilities))));
+            .then(|| Arc::new(Retry::new(&config.retry, Arc::clone(&facts))));
         let upstream = Upstream::start(
             &config.upstream,
             &config.admission,
             Arc::clone(&fences),
-            Arc::clone(&abilities),
+            Arc::clone(&facts),
         )
         .await?;
         let watch = Watch::start(
@@ -122,7 +122,7 @@ impl Clients {
             .filter(|_| config.advice.enabled)
             .map(|profile| {
                 let workload: Arc<dyn Workload> = profile.clone();
-                let probe = Arc::new(Prober::new(&config.upstream));
+                let probe = Arc::new(Prober::new(&config.upstream, Arc::clone(&facts)));
                 Arc::new(Advisor::new(&config.advice, workload, probe))
             });
         if let Some(advisor) = &advisor {
@@ -137,7 +137,7 @@ impl Clients {
         }
         .in_order();
         let backend: Arc<dyn Backend> = upstream.clone();
-        let pipeline = Pipeline::new(stages, backend, fences);
+        let pipeline = Pipeline::new(stages, backend, fences).with_facts(facts);
         let threads = threads(&config);
         let durations = Durations::new(threads);
         let shared = Arc::new(Shared {
@@ -368,9 +368,6 @@ async fn keep_house(shared: std::sync::Weak<Shared>) {
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        shared
-            .pipeline
-            .set_behind_mongos(shared.upstream.deployment() == Deployment::Sharded);
         shared.pipeline.sweep();
         shared.upstream.sweep();
         shared.complaints.sweep();

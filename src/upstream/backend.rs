@@ -19,13 +19,13 @@ use super::read_preference::{Mode, ReadPreference};
 use super::seeds::{SeedError, Seeds};
 use super::selection::Search;
 use super::server::Server;
-use super::topology::{Deployment, ServerStatus, Settings, Topology};
+use super::topology::{ServerStatus, Settings, Topology};
 use crate::command::{Kind, Standing, standing, with_max_time};
 use crate::config;
 use crate::memory::{self, Memory};
 use crate::pipeline::{
-    Abilities, Backend, BoxFuture, Decision, Failure, Fault, Fences, NO_PRINCIPAL, Outcome,
-    Principal, Reply, Request, Timed, home,
+    Backend, BoxFuture, Decision, Deployment, Failure, Fault, Fences, NO_PRINCIPAL, Outcome,
+    Principal, Reply, Request, Timed, UpstreamFacts, home,
 };
 use crate::wire::frame::Frame;
 
@@ -47,7 +47,7 @@ impl Upstream {
         config: &config::Upstream,
         limits: &config::Admission,
         fences: Arc<Fences>,
-        abilities: Arc<Abilities>,
+        known: Arc<UpstreamFacts>,
     ) -> Result<Arc<Upstream>, SeedError> {
         let seeds = Seeds::resolve(config).await?;
         let memory = Arc::clone(fences.memory());
@@ -73,7 +73,7 @@ impl Upstream {
             settings,
             Arc::clone(&dialer),
             fences,
-            abilities,
+            known,
         );
         let pool = Pool::new(
             config.max_links,

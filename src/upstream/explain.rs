@@ -16,23 +16,25 @@ use tokio::sync::OnceCell;
 use super::client;
 use crate::command::Namespace;
 use crate::config;
-use crate::pipeline::{CollectionFacts, Explain, IndexUse, Probe, ProbeError, Probed};
+use crate::pipeline::{
+    CollectionFacts, Deployment, Explain, IndexUse, Probe, ProbeError, Probed, UpstreamFacts,
+};
 
 /// The asker of one proxy. It connects when it's first asked.
 pub struct Prober {
     config: config::Upstream,
     client: OnceCell<Client>,
-    is_mongos: OnceCell<bool>,
+    facts: Arc<UpstreamFacts>,
 }
 
 impl Prober {
     /// An asker for the deployment of this configuration.
     #[must_use]
-    pub fn new(config: &config::Upstream) -> Prober {
+    pub fn new(config: &config::Upstream, facts: Arc<UpstreamFacts>) -> Prober {
         Prober {
             config: config.clone(),
             client: OnceCell::new(),
-            is_mongos: OnceCell::new(),
+            facts,
         }
     }
 
@@ -75,11 +77,7 @@ impl Prober {
     }
 
     async fn shard_key(&self, namespace: &Namespace) -> Result<Option<Document>, ProbeError> {
-        let ask = || async {
-            let hello = self.run("admin", doc! {"hello": 1}).await?;
-            Ok(hello.get_str("msg").ok() == Some("isdbgrid"))
-        };
-        if !*self.is_mongos.get_or_try_init(ask).await? {
+        if self.facts.get().deployment != Deployment::Sharded {
             return Ok(None);
         }
         let find = doc! {"find": "collections", "filter": {"_id": namespace.to_string()}};

@@ -128,7 +128,7 @@ mod armed {
             self.inner.lock().rules.clear();
         }
 
-        /// Requests of clients that were begun to be sent so far (not hellos).
+        /// Requests of clients that were begun to be sent so far (not what monitors ask).
         pub fn exchanges(&self) -> u64 {
             self.inner.lock().exchanges
         }
@@ -149,16 +149,17 @@ mod armed {
             let command = OpMsg::parse(frame)
                 .ok()
                 .and_then(|msg| Command::parse(&msg))?;
-            let is_hello = command.name() == "hello";
+            // (What a monitor asks.)
+            let is_of_monitor = matches!(command.name(), "hello" | "buildInfo");
             let passing = Passing {
                 link,
                 server,
                 command: &command,
             };
             let mut inner = self.inner.lock();
-            inner.exchanges += u64::from(!is_hello);
+            inner.exchanges += u64::from(!is_of_monitor);
             let rule = inner.rules.iter_mut().find(|rule| {
-                let fits = !is_hello || rule.whose == Whose::All;
+                let fits = !is_of_monitor || rule.whose == Whose::All;
                 fits && rule.left != Some(0) && (rule.when)(&passing)
             })?;
             if let Some(left) = &mut rule.left {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::address::Address;
+use crate::pipeline::Writer;
 use crate::wire::build::DocBuf;
 use crate::wire::doc;
 
@@ -49,6 +50,8 @@ pub struct Hello {
     pub last_write_ms: Option<i64>,
     /// `maxWireVersion`.
     pub max_wire_version: i32,
+    /// Release, if the monitor asked for it.
+    pub release: Option<[u16; 3]>,
     /// When it came.
     pub read_at: Instant,
 }
@@ -108,9 +111,25 @@ impl Hello {
                 .and_then(|d| d.value.first_chunk::<8>().map(|b| i64::from_le_bytes(*b))),
             max_wire_version: get("maxWireVersion").and_then(|e| e.as_i32()).unwrap_or(0),
             set_name,
+            release: None,
             read_at: Instant::now(),
             document: document.clone(),
         })
+    }
+
+    /// What a server says that takes writes, for everybody.
+    pub(super) fn writer(&self) -> Writer {
+        let get = |key| doc::find(&self.document, key);
+        let number = |key| get(key).and_then(|e| usize::try_from(e.as_i64()?).ok());
+        let has_sessions = get("logicalSessionTimeoutMinutes").is_some_and(|e| !e.is_null());
+        Writer {
+            wire_version: self.max_wire_version,
+            release: self.release,
+            numbers: self.set_name.is_some() && has_sessions,
+            max_documents: number("maxWriteBatchSize").unwrap_or(0),
+            max_message: number("maxMessageSizeBytes").unwrap_or(0),
+            process: self.process_id.clone(),
+        }
     }
 }
 
@@ -164,6 +183,21 @@ pub(super) fn plain() -> Vec<u8> {
     body.finish()
 }
 
+/// The question for the release.
+pub(super) fn build_info() -> Vec<u8> {
+    let mut body = DocBuf::new();
+    body.append_i32("buildInfo", 1);
+    body.append_str("$db", "admin");
+    body.finish()
+}
+
+/// The release in the reply; `None` if it isn't there, for whatever reason.
+pub(super) fn release_in(reply: &[u8]) -> Option<[u16; 3]> {
+    let mut numbers = doc::elements(doc::find(reply, "versionArray")?.as_array()?);
+    let mut next = || u16::try_from(numbers.next()?.ok()?.as_i64()?).ok();
+    Some([next()?, next()?, next()?])
+}
+
 const EMPTY: [u8; 5] = [5, 0, 0, 0, 0];
 
 #[cfg(test)]
@@ -201,6 +235,15 @@ mod tests {
         );
         assert_eq!(role(doc! {"isreplicaset": true, "ok": 1.0}), Role::Other);
         assert!(Hello::read(Bytes::from(doc! {"ok": 0.0}.to_vec().unwrap())).is_none());
+    }
+
+    #[test]
+    fn the_release_is_in_the_reply_to_build_info_or_unknown() {
+        let read = |reply: bson::Document| release_in(&reply.to_vec().unwrap());
+        let numbers = doc! {"version": "6.0.27", "versionArray": [6, 0, 27, 0], "ok": 1.0};
+        assert_eq!(read(numbers), Some([6, 0, 27]));
+        assert_eq!(read(doc! {"ok": 0.0, "code": 13}), None);
+        assert_eq!(read(doc! {"versionArray": [6, "0", 27]}), None);
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod tls;
 mod topology;
 pub mod watch;
 
+pub use crate::pipeline::Deployment;
 pub use address::Address;
 pub use admission::AdmissionStats;
 pub use auth::AuthLink;
@@ -46,4 +47,4 @@ pub use seeds::SeedError;
 pub use server::Server;
 pub use sock::Sock;
 pub use tls::{TlsError, read_certificates, read_key, read_roots};
-pub use topology::{Deployment, ServerStatus};
+pub use topology::ServerStatus;

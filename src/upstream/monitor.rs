@@ -6,10 +6,11 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::dial::{Dialer, body_of};
-use super::hello::{Hello, awaitable, plain};
+use super::hello::{Hello, awaitable, build_info, plain, release_in};
 use super::link::Link;
 use super::server::Server;
 use super::topology::Topology;
@@ -99,28 +100,25 @@ async fn session(
     heartbeat: Duration,
 ) -> End {
     let began = Instant::now();
-    let dialled = tokio::select! {
-        dialled = dialer.dial(server, usize::MAX, &[]) => dialled,
+    let introduced = tokio::select! {
+        introduced = introduce(server, dialer) => introduced,
         reason = too_late(server) => return End::Silent(reason),
         () = server.removed.notified() => return End::Removed,
     };
-    let (mut link, document) = match dialled {
-        Ok(dialled) => dialled,
-        Err(failure) if began.elapsed() >= dialer.connect_timeout => {
-            return End::Silent(failure.to_string());
-        }
-        Err(failure) => return End::Failed(failure.to_string()),
+    let (mut link, mut document, release) = match introduced {
+        Ok(introduced) => introduced,
+        Err(end) => return end,
     };
-    let mut document = document;
     if server.round_trip_us() == 0 {
         // A dial takes a few round trips.
-        server.guess(began.elapsed().as_micros() as u64 / 2);
+        server.guess(began.elapsed().as_micros() as u64 / 3);
     }
     loop {
-        let Some(hello) = Hello::read(document) else {
+        let Some(mut hello) = Hello::read(document) else {
             return End::Failed("it answers hello with an error".to_owned());
         };
         let version = hello.topology_version.clone();
+        hello.release = release;
         {
             let Some(topology) = topology.upgrade() else {
                 return End::Removed;
@@ -150,6 +148,22 @@ async fn session(
     }
 }
 
+/// A link, the hello that it began with, and the server's release, if the server says it.
+async fn introduce(
+    server: &Arc<Server>,
+    dialer: &Dialer,
+) -> Result<(Link, Bytes, Option<[u16; 3]>), End> {
+    let began = Instant::now();
+    let dialled = dialer.dial(server, usize::MAX, &[]).await;
+    let (mut link, hello) =
+        dialled.map_err(|failure| match began.elapsed() >= dialer.connect_timeout {
+            true => End::Silent(failure.to_string()),
+            false => End::Failed(failure.to_string()),
+        })?;
+    let build = ask(&mut link, &build_info(), dialer.connect_timeout).await?;
+    Ok((link, hello, release_in(&build)))
+}
+
 /// Another member has been elected, and this one, which called itself primary, doesn't say anything.
 async fn too_late(server: &Server) -> String {
     server.superseded().await;
@@ -158,7 +172,7 @@ async fn too_late(server: &Server) -> String {
     "another member was elected, and this one doesn't answer".to_owned()
 }
 
-async fn ask(link: &mut Link, question: &[u8], patience: Duration) -> Result<bytes::Bytes, End> {
+async fn ask(link: &mut Link, question: &[u8], patience: Duration) -> Result<Bytes, End> {
     let frame = Frame {
         bytes: build::op_msg(3, 0, 0, question),
     };
@@ -166,7 +180,7 @@ async fn ask(link: &mut Link, question: &[u8], patience: Duration) -> Result<byt
         Ok(Ok(reply)) => Ok(body_of(&reply)),
         Ok(Err(error)) => Err(End::Failed(error.to_string())),
         Err(_) => Err(End::Silent(format!(
-            "no answer to hello within {} s",
+            "no answer to its monitor within {} s",
             patience.as_secs()
         ))),
     }

@@ -17,20 +17,7 @@ use super::hello::{Hello, Role};
 use super::monitor;
 use super::server::{Server, State};
 use crate::command::Standing;
-use crate::pipeline::{Abilities, Failure, Fault, Fences, Met};
-
-/// What kind of deployment the upstream is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deployment {
-    /// Nobody has answered yet.
-    Unknown,
-    /// One mongod without a replica set, or one server addressed directly.
-    Single,
-    /// A replica set.
-    ReplicaSet,
-    /// One or more mongos.
-    Sharded,
-}
+use crate::pipeline::{Deployment, Failure, Fault, Fences, Met, UpstreamFacts};
 
 /// A server, for status.
 #[derive(Clone, Debug)]
@@ -55,7 +42,8 @@ pub(super) struct Topology {
     pub(super) settings: Settings,
     dialer: Arc<Dialer>,
     fences: Arc<Fences>,
-    abilities: Arc<Abilities>,
+    /// What others are told, under the lock of `facts`.
+    known: Arc<UpstreamFacts>,
     /// Whose turn it is among servers that are as good.
     pub(super) rotation: AtomicUsize,
     /// Elections seen.
@@ -77,7 +65,6 @@ pub(super) struct Settings {
 }
 
 struct Facts {
-    deployment: Deployment,
     /// The highest election seen: a primary of an earlier one is stale.
     election: (Vec<u8>, i64),
     /// What clients are told; the last hello of a server that takes writes.
@@ -92,12 +79,11 @@ impl Topology {
         settings: Settings,
         dialer: Arc<Dialer>,
         fences: Arc<Fences>,
-        abilities: Arc<Abilities>,
+        known: Arc<UpstreamFacts>,
     ) -> Arc<Topology> {
         let topology = Arc::new(Topology {
             servers: ArcSwap::default(),
             facts: Mutex::new(Facts {
-                deployment: Deployment::Unknown,
                 election: (Vec::new(), -1),
                 face: None,
                 next_id: 0,
@@ -106,7 +92,7 @@ impl Topology {
             settings,
             dialer,
             fences,
-            abilities,
+            known,
             rotation: AtomicUsize::new(0),
             elections: AtomicU64::new(0),
             runtime: tokio::runtime::Handle::current(),
@@ -120,7 +106,7 @@ impl Topology {
     }
 
     pub fn deployment(&self) -> Deployment {
-        self.facts.lock().deployment
+        self.known.get().deployment
     }
 
     /// What clients are told of the upstream, as soon as there is something to tell.
@@ -131,7 +117,7 @@ impl Topology {
             {
                 let facts = self.facts.lock();
                 if let Some(face) = &facts.face {
-                    return Ok((Arc::clone(face), facts.deployment));
+                    return Ok((Arc::clone(face), self.deployment()));
                 }
             }
             self.wait(&mut changes, began, || {
@@ -250,7 +236,7 @@ impl Topology {
             );
             return;
         }
-        facts.deployment = match hello.role {
+        let deployment = match hello.role {
             Role::Mongos => Deployment::Sharded,
             Role::Standalone => Deployment::Single,
             _ => Deployment::ReplicaSet,
@@ -272,17 +258,20 @@ impl Topology {
                 self.demote_others(server);
             }
         }
-        if matches!(hello.role, Role::Primary | Role::Standalone | Role::Mongos)
-            || (self.settings.direct && facts.face.is_none())
-        {
+        let takes_writes = matches!(hello.role, Role::Primary | Role::Standalone | Role::Mongos);
+        // Before the face is there, nobody's handshake is answered; before the state is set, nothing is sent there.
+        self.known.publish(|known| {
+            known.deployment = deployment;
+            if takes_writes {
+                known.writer = Some(Arc::new(hello.writer()));
+            }
+        });
+        if takes_writes || (self.settings.direct && facts.face.is_none()) {
             facts.face = Some(Arc::clone(&hello));
         }
-        if facts.deployment == Deployment::ReplicaSet && !self.settings.direct {
+        if deployment == Deployment::ReplicaSet && !self.settings.direct {
             self.take_members(&mut facts, server, &hello);
         }
-        self.abilities.set_retryable_writes(
-            facts.deployment == Deployment::ReplicaSet && !self.settings.direct,
-        );
         drop(facts);
         server.looked_at(Some(hello.role));
         server.set_state(State {
@@ -291,7 +280,7 @@ impl Topology {
         });
         if restarted || new_term {
             // Nothing that an earlier process or term still had in hand can land any more.
-            let settles = self.deployment() != Deployment::Sharded;
+            let settles = deployment != Deployment::Sharded;
             tracing::info!(target: "petiole::upstream", server = %server.address, restarted, new_term,
                 "new generation of the server: the cache is void");
             self.fences.flush(settles);

@@ -5,6 +5,8 @@
 use bson::{Document, doc};
 use mongodb::Client;
 
+use petiole::embedded::{Deployment, MongodOptions};
+
 use crate::parts::proxy::Proxy;
 use crate::parts::shared;
 
@@ -80,4 +82,25 @@ async fn when_a_mongos_dies_the_other_takes_over() {
         ok == 10
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_request_already_knows_that_there_is_a_mongos() {
+    // A mongos reports the end of a write's time limit while a shard may still run it: the fence stands for longer.
+    let options = MongodOptions::default().set_parameter("enableTestCommands", "1");
+    let server = Deployment::start(options).await.unwrap();
+    let direct = Client::with_uri_str(server.uri()).await.unwrap();
+    let fails = doc! {
+        "configureFailPoint": "failCommand", "mode": "alwaysOn",
+        "data": {"failCommands": ["update"], "errorCode": 50},
+    };
+    direct.database("admin").run_command(fails).await.unwrap();
+    let router = Proxy::start(&server.uri(), &[]);
+    let before_mongos = Proxy::start(&format!("mongodb://{}/", router.address()), &[]);
+    for (proxy, stands) in [(&before_mongos, 1), (&router, 0)] {
+        let client = Client::with_uri_str(proxy.uri()).await.unwrap();
+        let update = doc! {"update": "c", "updates": [{"q": {"_id": 1}, "u": {"$set": {"a": 1}}}]};
+        client.database("d").run_command(update).await.unwrap_err();
+        assert_eq!(proxy.count("/fences/quarantined"), stands);
+    }
 }

@@ -181,7 +181,7 @@ impl<'a> Batch<'a> {
             }
             _ => {}
         }
-        self.shared.facts.forget();
+        // (If the upstream isn't what it was, its monitor hears of that.)
         Sent::Refused
     }
 

@@ -117,7 +117,7 @@ async fn commit(shared: &Arc<Shared>, next: &OwnedNext, mut members: Vec<Member>
 
 /// How these are put, and whether as a retryable write. `None`: not together.
 fn form(shared: &Shared, members: &[Member]) -> Option<(Form, bool)> {
-    let abilities = shared.facts.last()?;
+    let abilities = shared.facts.get()?;
     let kind = members.first()?.write.kind;
     let any = |of: fn(&Member) -> bool| members.iter().any(of);
     match kind {

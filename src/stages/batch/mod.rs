@@ -60,7 +60,9 @@ pub use self::stats::{Alone, BatchStats, Quantiles};
 use crate::command::Kind;
 use crate::config::{self, WriteKind};
 use crate::memory;
-use crate::pipeline::{Answer, Failure, Fences, Next, Outcome, OwnSessions, Reply, Request, Stage};
+use crate::pipeline::{
+    Answer, Failure, Fences, Next, Outcome, OwnSessions, Reply, Request, Stage, UpstreamFacts,
+};
 
 /// The write-batching stage.
 pub struct Batch {
@@ -72,7 +74,7 @@ struct Shared {
     groups: Groups,
     journal: Journal,
     sessions: OwnSessions,
-    facts: Arc<Facts>,
+    facts: Facts,
     fences: Arc<Fences>,
     stats: BatchStats,
     kinds: Vec<WriteKind>,
@@ -85,13 +87,13 @@ struct Shared {
 }
 
 impl Batch {
-    /// Nothing is under way. `fences` know where transactions are open.
-    pub fn new(config: &config::Batch, fences: Arc<Fences>) -> Batch {
+    /// Nothing is under way. `fences` know where transactions are open, `facts` what the upstream can do.
+    pub fn new(config: &config::Batch, fences: Arc<Fences>, facts: Arc<UpstreamFacts>) -> Batch {
         let shared = Shared {
             groups: Groups::new(config.at_once),
             journal: Journal::new(config.journal),
             sessions: OwnSessions::default(),
-            facts: Arc::default(),
+            facts: Facts::new(facts),
             fences,
             stats: BatchStats::default(),
             kinds: config.kinds.clone(),
@@ -179,7 +181,7 @@ impl Shared {
                 }
             }
         }
-        if let Err(why) = self.may_queue(&write, request, next) {
+        if let Err(why) = self.may_queue(&write, request) {
             self.goes_alone(write.id.as_ref(), &ticket, why);
             return self.alone(why, request, next);
         }
@@ -200,8 +202,8 @@ impl Shared {
     }
 
     /// Whether it may be batched just now.
-    fn may_queue(&self, write: &Write, request: &Request, next: Next<'_>) -> Result<(), Alone> {
-        let abilities = self.facts.get(request, next).ok_or(Alone::Upstream)?;
+    fn may_queue(&self, write: &Write, request: &Request) -> Result<(), Alone> {
+        let abilities = self.facts.get().ok_or(Alone::Upstream)?;
         if write.id.is_some() && !abilities.retryable {
             return Err(Alone::Upstream);
         }
@@ -316,7 +318,7 @@ impl Shared {
     /// Those of a group who leave now.
     fn leaving(&self, key: &[u8]) -> Vec<Member> {
         let (mut documents, mut size) = (self.max_documents, self.max_size);
-        if let Some(abilities) = self.facts.last() {
+        if let Some(abilities) = self.facts.get() {
             documents = documents.min(abilities.max_documents);
             size = size.min(abilities.max_size);
         }

@@ -35,7 +35,7 @@ use self::stats::Why;
 use crate::command::{Kind, Plea, Repeatable, commit_again, labels, plea, repeatable};
 use crate::config;
 use crate::pipeline::{
-    Abilities, Answer, Failure, Fault, Met, Next, Outcome, OwnSessions, Reply, Request, Stage,
+    Answer, Failure, Fault, Met, Next, Outcome, OwnSessions, Reply, Request, Stage, UpstreamFacts,
 };
 use crate::wire::doc;
 
@@ -45,7 +45,7 @@ pub struct Retry {
     overload_retries: u32,
     base_backoff: Duration,
     numbers_writes: bool,
-    abilities: Arc<Abilities>,
+    facts: Arc<UpstreamFacts>,
     sessions: OwnSessions,
     budget: Budget,
     spent: Spent,
@@ -53,14 +53,14 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// The stage as configured. `abilities`: what the upstream can do.
-    pub fn new(config: &config::Retry, abilities: Arc<Abilities>) -> Retry {
+    /// The stage as configured. `facts`: what the upstream can do.
+    pub fn new(config: &config::Retry, facts: Arc<UpstreamFacts>) -> Retry {
         Retry {
             retries: config.retries,
             overload_retries: config.overload_retries,
             base_backoff: config.base_backoff,
             numbers_writes: config.number_writes,
-            abilities,
+            facts,
             sessions: OwnSessions::default(),
             budget: Budget::new(config.budget, config.budget_share),
             spent: Spent::default(),

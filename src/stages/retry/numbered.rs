@@ -14,7 +14,7 @@ impl Retry {
     pub(super) fn takes_number(&self, request: &Request) -> bool {
         self.numbers_writes
             && self.retries > 0
-            && self.abilities.retryable_writes()
+            && self.facts.get().numbers_writes()
             // Nobody waits for what becomes of it.
             && !request.progress.unacknowledged
             && request.frame.bytes.len() <= LARGEST

@@ -5,7 +5,7 @@ use bson::{Document, doc};
 use super::*;
 use crate::command::Footprint;
 use crate::pipeline::scripted::{Scripted, Step, fill_trail, request};
-use crate::pipeline::{Backend, Fences, Pipeline};
+use crate::pipeline::{Backend, Fences, Pipeline, Writer};
 
 struct Place {
     backend: Arc<Scripted>,
@@ -15,9 +15,13 @@ struct Place {
 }
 
 fn place(config: &config::Retry) -> Place {
-    let abilities = Arc::new(Abilities::default());
-    abilities.set_retryable_writes(true);
-    let retry = Arc::new(Retry::new(config, abilities));
+    let facts = Arc::new(UpstreamFacts::default());
+    let writer = Writer {
+        numbers: true,
+        ..Writer::default()
+    };
+    facts.publish(|facts| facts.writer = Some(Arc::new(writer)));
+    let retry = Arc::new(Retry::new(config, facts));
     let backend = Arc::new(Scripted::default());
     let fences = Fences::new(Duration::from_secs(60));
     let way: Arc<dyn Backend> = backend.clone();

@@ -2,12 +2,15 @@
 //! on demand.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use bson::{Bson, Document, doc};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use crate::pipeline::{Backend, BoxFuture, Failure, Fault, Outcome, Reply, Request};
+use crate::pipeline::{
+    Backend, BoxFuture, Deployment, Failure, Fault, Outcome, Reply, Request, UpstreamFacts, Writer,
+};
 
 /// What goes wrong with one command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +91,26 @@ impl Model {
         }
     }
 
+    /// What its monitor would have heard.
+    pub fn facts(&self) -> Arc<UpstreamFacts> {
+        let writer = Writer {
+            wire_version: if self.bulk == Bulk::None { 17 } else { 27 },
+            numbers: !self.standalone,
+            max_documents: 1000,
+            max_message: 48_000_000,
+            ..Writer::default()
+        };
+        let facts = UpstreamFacts::default();
+        facts.publish(|facts| {
+            facts.writer = Some(Arc::new(writer));
+            facts.deployment = match self.standalone {
+                true => Deployment::Single,
+                false => Deployment::ReplicaSet,
+            };
+        });
+        Arc::new(facts)
+    }
+
     pub fn trouble(&self, troubles: impl IntoIterator<Item = Trouble>) {
         self.state.lock().troubles.extend(troubles);
     }
@@ -112,17 +135,6 @@ impl Model {
 
     async fn answer(&self, request: &Request) -> Result<Document, Failure> {
         let mut command = Document::from_reader(request.command.body().as_ref()).unwrap();
-        if command.contains_key("hello") {
-            let mut hello = doc! {
-                "maxWriteBatchSize": 1000, "maxMessageSizeBytes": 48_000_000,
-                "maxWireVersion": if self.bulk == Bulk::None { 17 } else { 27 },
-                "logicalSessionTimeoutMinutes": 30, "ok": 1.0,
-            };
-            if !self.standalone {
-                hello.insert("setName", "r");
-            }
-            return Ok(hello);
-        }
         if let Ok(id) = command.get_i64("getMore") {
             let (rest, version) = self.state.lock().cursors.remove(&id).unwrap_or_default();
             if version.as_ref() != command.get("apiVersion") {
