@@ -103,6 +103,13 @@ impl Collector for Numbers {
             "Requests that wait for a link.",
             pool.waiting as u64,
         )?;
+        let logins = shared.upstream.logins();
+        let help = "Logins under way, each with a link of its own.";
+        gauge(&mut out, "pool_login_links", help, logins.links as u64)?;
+        let help = "Logins that wait for their turn.";
+        gauge(&mut out, "pool_logins_waiting", help, logins.waiting as u64)?;
+        let help = "Logins ended because their clients did not continue.";
+        counter(&mut out, "pool_logins_ended", help, logins.ended)?;
         gauge(
             &mut out,
             "fences_quarantined",

@@ -9,6 +9,7 @@ use crate::upstream::{Deployment, Role};
 /// Everything that is counted, as one JSON document. Counters only grow; sizes are bytes.
 pub fn status(shared: &Shared) -> Value {
     let pool = shared.upstream.pool();
+    let logins = shared.upstream.logins();
     let fences = shared.pipeline.fences();
     let memory = shared.memory.report();
     json!({
@@ -26,6 +27,8 @@ pub fn status(shared: &Shared) -> Value {
             "idle": pool.idle,
             "waiting": pool.waiting,
             "max_links": shared.config.upstream.max_links,
+            "login_links": logins.links,
+            "logins_waiting": logins.waiting,
             "clients": shared.clients.open(),
         },
         "clients": {

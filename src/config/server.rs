@@ -31,6 +31,9 @@ pub struct Server {
     /// Time within which a message that was started must have arrived whole.
     #[serde(with = "value::duration")]
     pub frame_timeout: Duration,
+    /// Time within which a client's login must be done, its waiting for a turn included.
+    #[serde(with = "value::duration")]
+    pub login_timeout: Duration,
     /// Time given to clients at shutdown to receive the replies they wait for.
     #[serde(with = "value::duration")]
     pub drain_timeout: Duration,
@@ -51,6 +54,7 @@ impl Default for Server {
             max_message_size: ByteSize(48_000_000),
             idle_timeout: Duration::ZERO,
             frame_timeout: Duration::from_secs(30),
+            login_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
             compressors: vec![Compression::Snappy, Compression::Zstd, Compression::Zlib],
             tls: ServerTls::default(),

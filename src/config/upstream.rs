@@ -15,6 +15,8 @@ pub struct Upstream {
     pub uri: UpstreamUri,
     /// Links kept at one time, over all servers and principals.
     pub max_links: usize,
+    /// Links for logins under way, beside those.
+    pub max_login_links: usize,
     /// A link that nobody used for this long is closed; zero = never.
     #[serde(with = "value::duration")]
     pub link_idle_timeout: Duration,
@@ -46,6 +48,7 @@ impl Default for Upstream {
         Self {
             uri: UpstreamUri::new("mongodb://127.0.0.1:27017"),
             max_links: 64,
+            max_login_links: 16,
             link_idle_timeout: Duration::from_secs(600),
             connect_timeout: Duration::from_secs(5),
             wait_timeout: Duration::from_secs(10),

@@ -65,6 +65,19 @@ pub enum Fault {
         /// The limit's key in `[admission]`.
         key: &'static str,
     },
+    /// A login wasn't done within `server.login_timeout`.
+    #[error(
+        "the login wasn't done within {waited_ms} ms (server.login_timeout): {links} logins are under way, of {limit} that \
+         upstream.max_login_links allows"
+    )]
+    LoginTimeout {
+        /// How long it took so far.
+        waited_ms: u64,
+        /// Logins under way.
+        links: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// No authenticated link of this principal is left.
     #[error(
         "no authenticated upstream connection of this user is left; reconnect to authenticate again"
@@ -85,6 +98,7 @@ impl Fault {
             Fault::MaxTimeExpired => "max_time_expired",
             Fault::LinkLost(_) => "link_lost",
             Fault::Overloaded { .. } => "overloaded",
+            Fault::LoginTimeout { .. } => "login_timeout",
             Fault::PrincipalGone => "principal_gone",
             Fault::NoRoom(_) => "no_room",
         }
@@ -122,7 +136,9 @@ impl Failure {
             _ if command.kind == Kind::GetMore && self.sent => codes::CURSOR_NOT_FOUND,
             Fault::Unreachable { .. } | Fault::LinkLost(_) => codes::HOST_UNREACHABLE,
             Fault::NoServer { .. } => codes::FAILED_TO_SATISFY_READ_PREFERENCE,
-            Fault::WaitQueueTimeout { .. } => codes::EXCEEDED_TIME_LIMIT,
+            Fault::WaitQueueTimeout { .. } | Fault::LoginTimeout { .. } => {
+                codes::EXCEEDED_TIME_LIMIT
+            }
             Fault::MaxTimeExpired => codes::MAX_TIME_MS_EXPIRED,
             Fault::PrincipalGone => codes::SHUTDOWN_IN_PROGRESS,
             Fault::Overloaded { .. } => codes::RATE_LIMIT_EXCEEDED,

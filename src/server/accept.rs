@@ -102,6 +102,7 @@ impl Clients {
         let upstream = Upstream::start(
             &config.upstream,
             &config.admission,
+            config.server.login_timeout,
             Arc::clone(&fences),
             Arc::clone(&facts),
         )
@@ -370,6 +371,17 @@ async fn keep_house(shared: std::sync::Weak<Shared>) {
         };
         shared.pipeline.sweep();
         shared.upstream.sweep();
+        for address in shared.upstream.ended_logins() {
+            let whence = Whence {
+                client: None,
+                address: address.map(|ip| SocketAddr::new(ip, 0)),
+            };
+            let reason =
+                "the client didn't continue it (server.login_timeout; less while others wait)";
+            shared
+                .complaints
+                .note(Complaint::LoginRefused, "silent", whence, reason);
+        }
         shared.complaints.sweep();
     }
 }

@@ -3,30 +3,37 @@
 //! Everything that names a server is taken out or replaced, so that no driver walks
 //! around the proxy. Fields that Petiole doesn't know pass in both directions.
 
+use super::auth_relay;
 use super::complaints::Complaint;
 use super::connection::{Close, Connection};
 use crate::command::Command;
 use crate::config::Posture;
 use crate::pipeline::{Failure, Reply, Request};
-use crate::upstream::{AuthLink, Deployment, Hello};
+use crate::upstream::{Deployment, Hello};
 use crate::wire::build::DocBuf;
 use crate::wire::doc;
 
 /// Answers a hello that came as OP_MSG.
 pub(super) async fn hello(connection: &mut Connection, request: &Request) -> Result<(), Close> {
-    let document = answer(connection, &request.command).await;
+    let document = answer(connection, &request.command).await?;
     let reply = Reply::document(&request.frame, &document);
     connection.write(&request.frame, &reply).await
 }
 
 /// The reply document to a hello of any form.
-pub(super) async fn answer(connection: &mut Connection, command: &Command) -> Vec<u8> {
+pub(super) async fn answer(
+    connection: &mut Connection,
+    command: &Command,
+) -> Result<Vec<u8>, Close> {
     let (face, deployment) = match connection.shared.upstream.face().await {
         Ok(face) => face,
-        Err(failure) => return error(command, &failure),
+        Err(failure) => return Ok(error(command, &failure)),
     };
     connection.seat.introduced(command);
-    let relayed = relay_authentication(connection, command).await;
+    let relayed = match relay_authentication(connection, command).await? {
+        Ok(relayed) => relayed,
+        Err(failure) => return Ok(error(command, &failure)),
+    };
     let posture = posture(connection.shared.config.server.posture, deployment);
     let mut reply = build(connection, command, &face, posture);
     if let Some(document) = relayed {
@@ -37,7 +44,7 @@ pub(super) async fn answer(connection: &mut Connection, command: &Command) -> Ve
         }
     }
     reply.append_f64("ok", 1.0);
-    reply.finish()
+    Ok(reply.finish())
 }
 
 fn error(command: &Command, failure: &Failure) -> Vec<u8> {
@@ -158,11 +165,12 @@ fn build(connection: &Connection, command: &Command, face: &Hello, posture: Post
 
 /// Relays `speculativeAuthenticate` and `saslSupportedMechs` over a fresh link, and keeps
 /// that link for the rest of the conversation. Returns that link's hello reply. If it
-/// can't be done the client authenticates in the ordinary way, and is told why there.
+/// can't be done the client authenticates in the ordinary way, and is told why there; but a client that wants to know a
+/// user's mechanisms and isn't told would try one that the user may not have, so that its hello fails.
 async fn relay_authentication(
     connection: &mut Connection,
     command: &Command,
-) -> Option<bytes::Bytes> {
+) -> Result<Result<Option<bytes::Bytes>, Failure>, Close> {
     let speculative = doc::find(command.body(), "speculativeAuthenticate");
     let mechanisms = doc::find(command.body(), "saslSupportedMechs");
     let first_step = speculative.and_then(|e| e.as_document());
@@ -179,18 +187,16 @@ async fn relay_authentication(
         extra.push(element.raw);
     }
     if extra.is_empty() {
-        return None;
+        return Ok(Ok(None));
     }
-    let opened = connection
-        .shared
-        .upstream
-        .open_auth(&extra, mechanism.clone().unwrap_or_default())
-        .await;
-    let auth = match opened {
+    let may_wait = mechanisms.is_some();
+    let name = mechanism.clone().unwrap_or_default();
+    let auth = match auth_relay::open(connection, &extra, name, may_wait).await? {
         Ok(auth) => auth,
+        Err(_) if !may_wait => return Ok(Ok(None)),
         Err(failure) => {
-            connection.complain(Complaint::LoginRefused, failure.fault.as_str(), failure);
-            return None;
+            connection.complain(Complaint::LoginRefused, failure.fault.as_str(), &failure);
+            return Ok(Err(failure));
         }
     };
     let document = auth.hello.clone();
@@ -198,27 +204,12 @@ async fn relay_authentication(
     if let (Some(answer), Some(_)) = (answer, mechanism) {
         let done = doc::find(answer, "done").is_some_and(|d| d.is_truthy());
         if done {
-            adopt(connection, auth).await;
+            auth_relay::adopt(connection, auth).await;
         } else {
             connection.auth = Some(auth);
         }
     }
-    Some(document)
-}
-
-/// The server has accepted the client: from now on it is whom the server says.
-pub(super) async fn adopt(connection: &mut Connection, auth: AuthLink) {
-    match connection.shared.upstream.adopt(auth).await {
-        Ok(principal) => {
-            tracing::debug!(target: "petiole::server", client = connection.id, principal = principal.name, "authenticated");
-            connection.seat.authenticated(&principal);
-            connection.principal = principal;
-        }
-        Err(failure) => {
-            let reason = format_args!("the link was lost right after authentication: {failure}");
-            connection.complain(Complaint::LoginRefused, failure.fault.as_str(), reason);
-        }
-    }
+    Ok(Ok(Some(document)))
 }
 
 /// Fields that the proxy sets itself, or that never reach a client.

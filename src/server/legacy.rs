@@ -38,7 +38,7 @@ async fn op_query(connection: &mut Connection, frame: Frame) -> Result<(), Close
     let command = Command::parse_body(&unwrapped(&query.query));
     let document = match &command {
         Some(command) if command.kind == Kind::Hello => {
-            Bytes::from(handshake::answer(connection, command).await)
+            Bytes::from(handshake::answer(connection, command).await?)
         }
         _ => {
             connection.shared.clients.failure();

@@ -1,17 +1,19 @@
 //! The end of the pipeline: route, lease, exchange, pin.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::admission::{Admission, AdmissionStats, Entered};
-use super::auth::{AuthLink, Principals};
+use super::auth::{AuthLink, LoginError, Principals};
 use super::dial::Dialer;
 use super::faults::Faults;
 use super::hello::Hello;
 use super::lease::{Checkout, Lease};
 use super::link::{LinkError, WhenFull};
+use super::logins::{LoginStats, Logins};
 use super::patience::Patience;
 use super::pin::Pins;
 use super::pool::{Pool, PoolStats};
@@ -36,6 +38,7 @@ pub struct Upstream {
     pins: Pins,
     dialer: Arc<Dialer>,
     principals: Principals,
+    logins: Arc<Logins>,
     failover_wait: Duration,
     admission: Arc<Admission>,
     memory: Arc<Memory>,
@@ -46,6 +49,7 @@ impl Upstream {
     pub async fn start(
         config: &config::Upstream,
         limits: &config::Admission,
+        login_timeout: Duration,
         fences: Arc<Fences>,
         known: Arc<UpstreamFacts>,
     ) -> Result<Arc<Upstream>, SeedError> {
@@ -86,6 +90,7 @@ impl Upstream {
             pins: Pins::default(),
             dialer,
             principals: Principals::default(),
+            logins: Logins::new(config.max_login_links, login_timeout),
             failover_wait: config.failover_wait,
             admission,
             memory,
@@ -140,35 +145,59 @@ impl Upstream {
         self.pool.sweep(now);
         self.pins.sweep(now);
         self.principals.sweep();
+        self.logins.sweep(now);
     }
 
     /// A fresh link to the primary for a client's authentication. `extra`: elements of the
-    /// client's own hello that are relayed.
-    pub async fn open_auth(&self, extra: &[&[u8]], mechanism: String) -> Result<AuthLink, Failure> {
-        let primary = ReadPreference::primary();
-        let server = self.topology.select(&Search::of(&primary)).await?;
-        let (link, hello) = self
-            .dialer
-            .dial(&server, home(), extra)
+    /// client's own hello that are relayed. `may_wait`: whether it is worth waiting for a turn.
+    pub async fn open_auth(
+        &self,
+        extra: &[&[u8]],
+        mechanism: String,
+        address: Option<IpAddr>,
+        may_wait: bool,
+    ) -> Result<AuthLink, Failure> {
+        let began = Instant::now();
+        let turn = match may_wait {
+            true => self.logins.enter(address).await?,
+            false => {
+                let turn = self.logins.try_enter(address);
+                turn.ok_or_else(|| self.logins.too_late(began))?
+            }
+        };
+        let dialled = async {
+            let primary = ReadPreference::primary();
+            let server = self.topology.select(&Search::of(&primary)).await?;
+            let dialled = self.dialer.dial(&server, home(), extra).await;
+            dialled.inspect_err(|_| server.suspect())
+        };
+        let (link, hello) = timeout_at(turn.deadline, dialled)
             .await
-            .inspect_err(|_| server.suspect())?;
-        Ok(AuthLink {
-            link,
-            hello,
-            mechanism,
-        })
+            .map_err(|_| self.logins.too_late(began))??;
+        Ok(AuthLink::new(turn, link, hello, mechanism))
     }
 
     /// The conversation is done: asks the server who this is, and shares the link among
     /// that principal's clients.
-    pub async fn adopt(&self, mut auth: AuthLink) -> Result<Arc<Principal>, Failure> {
-        let users = auth.users().await.map_err(Failure::lost)?;
+    pub async fn adopt(&self, auth: AuthLink) -> Result<Arc<Principal>, LoginError> {
+        let mechanism = auth.mechanism.clone();
+        let (link, users) = auth.finish().await?;
         if users.is_empty() {
             return Ok(NO_PRINCIPAL.clone());
         }
-        let principal = self.principals.of(&users, &auth.mechanism);
-        self.pool.adopt(auth.link, &principal);
+        let principal = self.principals.of(&users, &mechanism);
+        self.pool.adopt(link, &principal);
         Ok(principal)
+    }
+
+    /// Numbers of logins.
+    pub fn logins(&self) -> LoginStats {
+        self.logins.stats()
+    }
+
+    /// Where the logins came from that were ended since the last call, because their clients didn't continue.
+    pub fn ended_logins(&self) -> Vec<Option<IpAddr>> {
+        self.logins.ended()
     }
 
     /// Follows what a reply says of its cursor.

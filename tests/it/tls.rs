@@ -46,6 +46,13 @@ async fn clients_may_speak_tls_and_plain_clients_are_not_served_then() {
             .await
             .is_err()
     );
+    assert!(proxy.count("/clients/complaints/tls_failed") >= 1);
+    let log = proxy.log();
+    let line = log.lines().find(|line| line.contains("kind=tls_failed"));
+    assert!(
+        line.is_some_and(|line| line.contains("address=127.0.0.1:")),
+        "{log}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,6 +61,7 @@ fn limits(config: &Config, found: &mut Findings) {
     } = config;
     for (key, value) in [
         ("server.frame_timeout", server.frame_timeout),
+        ("server.login_timeout", server.login_timeout),
         ("upstream.connect_timeout", upstream.connect_timeout),
         ("upstream.wait_timeout", upstream.wait_timeout),
         ("cache.principal_ttl", cache.principal_ttl),
@@ -77,6 +78,7 @@ fn limits(config: &Config, found: &mut Findings) {
     for (key, value) in [
         ("server.max_clients", server.max_clients),
         ("upstream.max_links", upstream.max_links),
+        ("upstream.max_login_links", upstream.max_login_links),
     ] {
         if !(1..=MOST_CONNECTIONS).contains(&value) {
             let help = format!("use 1 to {MOST_CONNECTIONS}");

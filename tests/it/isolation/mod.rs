@@ -1,4 +1,5 @@
 //! One client can't harm another: limits, attacks, and what an operator is told of them.
 
 mod exhaust;
+mod logins;
 mod logs;
