@@ -163,13 +163,23 @@ impl Rewriter {
     }
 }
 
-/// Whether a sort may refuse a document: MongoDB can't sort by two arrays of one document. A rewritten filter may be
-/// answered without sorting (by `_id`, or without reading anything), and the error would be lost. A single key never
-/// fails so, and `_id` is never an array.
+/// Whether a sort may refuse a document. MongoDB can't sort by two arrays of one document, nor by a path whose number
+/// is both a position in an array and a field of its elements. A rewritten filter may be answered without sorting (by
+/// `_id`, or without reading anything), and the error would be lost. `_id` is never an array.
 fn may_fail(sort: &Element<'_>) -> bool {
     let keys = doc::elements(sort.as_document().unwrap_or_default());
-    let keys = keys.filter(|key| !matches!(key, Ok(key) if key.key == "_id"));
-    keys.count() > 1
+    let mut keys = keys.filter(|key| !matches!(key, Ok(key) if key.key == "_id"));
+    match (keys.next(), keys.next()) {
+        (None, _) => false,
+        (Some(Ok(key)), None) => has_position(key.key),
+        _ => true,
+    }
+}
+
+/// Whether a component after the first may be a position in an array.
+fn has_position(path: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    path.split('.').skip(1).any(digits)
 }
 
 /// Whether a find shows its documents whole (or only `_id`, which all of them have).

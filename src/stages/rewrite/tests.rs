@@ -33,6 +33,10 @@ fn a_sort_that_may_refuse_a_document_keeps_the_filter_as_it_came() {
         done(&doc! {"find": "c", "filter": {"_id": {"$in": [1]}}, "sort": sort, "$db": "d"})
     };
     assert_eq!(find(doc! {"a": 1, "e": 1}), None);
+    assert_eq!(find(doc! {"a.0": 1}), None);
+    assert_eq!(find(doc! {"_id": 1, "a.b.10.c": -1}), None);
+    assert!(find(doc! {"0.a": 1}).is_some());
+    assert!(find(doc! {"a.b0": 1}).is_some());
     assert!(find(doc! {"a": 1, "_id": 1}).is_some());
     assert!(find(doc! {"a": 1}).is_some());
     let aggregate = |sort: Document| {
@@ -40,6 +44,7 @@ fn a_sort_that_may_refuse_a_document_keeps_the_filter_as_it_came() {
         done(&doc! {"aggregate": "c", "pipeline": pipeline.to_vec(), "cursor": {}, "$db": "d"})
     };
     assert_eq!(aggregate(doc! {"a": 1, "e": 1}), None);
+    assert_eq!(aggregate(doc! {"a.0": 1}), None);
     assert!(aggregate(doc! {"a": 1, "_id": 1}).is_some());
 }
 
