@@ -124,9 +124,11 @@ pub fn only_change(command: &Command, reply: &ReplyView) -> Option<u64> {
     if !reply.ok || reply.write_errors || reply.retried {
         return None;
     }
-    if matches!(command.namespace().0, b"local" | b"config" | b"admin") {
-        // The change stream of a deployment doesn't report these databases. `local` isn't replicated, so the
-        // opTime in the reply is that of the last write on the link, which may be another client's.
+    let (db, collection) = command.namespace();
+    if matches!(db, b"local" | b"config" | b"admin") || collection.starts_with(b"system.") {
+        // The change stream of a deployment doesn't report these databases. `local` and `system.profile` aren't replicated,
+        // so the opTime in the reply is that of the last write on the link, which may be another client's. Of other
+        // `system.` collections the events mean more than the write (`system.views`).
         return None;
     }
     let changed = match command.kind {
@@ -228,6 +230,8 @@ mod tests {
         };
         assert!(at("game").is_some());
         assert_eq!(["local", "config", "admin"].map(at), [None; 3]);
+        let views = doc! {"update": "system.views", "$db": "game"};
+        assert_eq!(only_change(&command(views), &ReplyView::read(&reply)), None);
     }
 
     #[test]

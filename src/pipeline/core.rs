@@ -10,7 +10,7 @@ use super::request::Request;
 use super::stage::{Answer, Backend, Next, Outcome, Stage, Way};
 use super::trail::Decision;
 use super::transactions::Transactions;
-use super::upstream_facts::{Deployment, UpstreamFacts};
+use super::upstream_facts::{Deployment, Facts, UpstreamFacts};
 use crate::command::{Effect, Footprint, Kind, ReplyView, effect, footprint, labels, only_change};
 
 /// The stages in their order, the backend behind them, and the fences around them.
@@ -156,17 +156,20 @@ impl Pipeline {
             }
             // An earlier try may still be under way: the fence goes to quarantine.
             Guard::Fence { .. } if !view.ok && request.progress.in_doubt => {}
-            Guard::Fence { fence, single } => {
-                let behind_mongos = self.facts.get().deployment == Deployment::Sharded;
+            Guard::Fence { mut fence, single } => {
+                let facts = self.facts.get();
+                let behind_mongos = facts.deployment == Deployment::Sharded;
                 let proved = effect(command, &view, behind_mongos);
                 self.note_writing_cursor(request, &view);
-                // (A batch's reply has the time of its last write, whose ever that was.)
+                // (A batch's reply has the time of its last write, whose ever that was; a repeated one that of any write.)
                 if single
                     && !request.progress.batched
+                    && request.sent == 1
+                    && (command.txn_number.is_none() || tells_repetitions(&facts))
                     && let Some(at) = only_change(command, &view)
                 {
-                    // Its event has nothing to say that this fence doesn't.
-                    self.fences.note_own(at);
+                    // Its event says no more than this fence, of what was read before.
+                    fence.note_change(at);
                 }
                 fence.settle(proved);
                 if view.ok && command.txn_number.is_some() {
@@ -191,6 +194,15 @@ impl Pipeline {
         }
     }
 }
+
+/// Whether the server that answered says of a numbered write that it had executed it before (`retriedStmtIds`).
+fn tells_repetitions(facts: &Facts) -> bool {
+    let writer = facts.writer.as_ref();
+    writer.is_some_and(|writer| writer.wire_version >= MONGODB_6_0)
+}
+
+/// The wire version of MongoDB 6.0.
+const MONGODB_6_0: i32 = 17;
 
 /// What stands while a request is under way.
 pub enum Guard {

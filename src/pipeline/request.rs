@@ -58,6 +58,8 @@ pub struct Request {
     pub progress: Progress,
     /// Where it was sent last, if it was sent.
     pub met: Option<Met>,
+    /// How often it was put on a link, as itself. (Not at all: it is answered by the proxy, or went in a batch.)
+    pub sent: u32,
     /// Where the client is.
     pub address: Option<IpAddr>,
     /// The right to the memory that its reply takes, if that is large: held as long as the request.
@@ -108,6 +110,7 @@ impl Request {
             trail: Trail::default(),
             progress: Progress::default(),
             met: None,
+            sent: 0,
             address: None,
             permit: None,
             known: None,
@@ -137,6 +140,7 @@ impl Request {
             trail: self.trail,
             progress: self.progress,
             met: self.met,
+            sent: self.sent,
             client: self.client,
             address: self.address,
             listeners: self.listeners.clone(),

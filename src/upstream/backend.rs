@@ -347,6 +347,7 @@ impl Upstream {
         } = self.leased(request).await?;
         let shortened = shortened(request)?;
         request.met = Some(self.topology.met(&server));
+        request.sent += 1;
         let frame = shortened.as_ref().unwrap_or(&request.frame);
         let link = lease.link().ok_or_else(|| gone("the link was closed"))?;
         let generation = link.generation;

@@ -242,8 +242,8 @@ impl Topology {
             _ => Deployment::ReplicaSet,
         };
         let mut new_term = false;
-        if hello.role == Role::Primary && !self.settings.direct {
-            if hello.election < facts.election {
+        if hello.role == Role::Primary {
+            if !self.settings.direct && hello.election < facts.election {
                 // It doesn't know yet that it has been replaced.
                 hello = Arc::new(Hello {
                     role: Role::Other,
@@ -255,7 +255,9 @@ impl Topology {
                     self.elections.fetch_add(1, Relaxed);
                 }
                 facts.election = hello.election.clone();
-                self.demote_others(server);
+                if !self.settings.direct {
+                    self.demote_others(server);
+                }
             }
         }
         let takes_writes = matches!(hello.role, Role::Primary | Role::Standalone | Role::Mongos);

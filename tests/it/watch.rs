@@ -3,6 +3,7 @@
 mod faults;
 mod left_out;
 mod listener;
+mod own;
 mod served;
 
 use std::time::Duration;

@@ -16,7 +16,8 @@ use tokio::time::Instant;
 
 use super::Fences;
 use super::fence::Origin;
-use super::group::{Affected, Group};
+use super::group::{Affected, Group, SCAN};
+use super::own::{OwnWrite, OwnWrites};
 use super::pre_image::{PreImages, Write};
 use super::tie::Tied;
 use super::wanted::Wanted;
@@ -42,6 +43,7 @@ struct State {
     windows: usize,
     groups: HashMap<ReadShape, Arc<Group>, RandomState>,
     pre_images: PreImages,
+    own: OwnWrites,
 }
 
 struct Written {
@@ -115,10 +117,14 @@ impl Collection {
         held
     }
 
-    /// A write is over, and its reply hasn't gone to the client yet.
-    pub fn end(&self, held: Held, effect: Effect, fences: &Fences) -> Ended {
+    /// A write is over, and its reply hasn't gone to the client yet. `own`: its event will have to be known.
+    pub fn end(&self, held: Held, effect: Effect, own: Option<OwnWrite>, fences: &Fences) -> Ended {
         let mut state = self.state.lock();
         state.now += 1;
+        if let Some(own) = own {
+            let moment = state.now;
+            state.own.note(OwnWrite { moment, ..own });
+        }
         let write = state.writing.remove(&held.began).unwrap_or_default();
         let (write, judged) = match effect {
             Effect::Unchanged => {
@@ -172,6 +178,52 @@ impl Collection {
                 ended.answers.push(answer);
             }
         }
+        ended
+    }
+
+    /// The write of this proxy whose event has this cluster time.
+    pub fn own_write(&self, time: u64) -> Option<OwnWrite> {
+        self.state.lock().own.take(time)
+    }
+
+    /// The event of an own write that was over at `moment`: it meets the reads that were sent since. (Earlier ones the
+    /// write itself has met.)
+    pub fn end_read_since(
+        &self,
+        statements: &Arc<[Statement]>,
+        moment: u64,
+        fences: &Fences,
+    ) -> Ended {
+        let mut state = self.state.lock();
+        let write = Write::new(statements);
+        let mut ended = Ended::default();
+        let later = |answer: &Arc<dyn Tied>| answer.tie().opened() >= moment;
+        state.groups.retain(|_, group| {
+            if group.newest() < moment {
+                return true;
+            }
+            let answers = match affected(group, &write, fences) {
+                Affected::Nothing => return true,
+                Affected::Everything if group.len() > SCAN => {
+                    group.kill();
+                    ended.groups.push(Arc::clone(group));
+                    return false;
+                }
+                Affected::Everything => {
+                    let all = group.answers();
+                    all.iter().filter_map(Weak::upgrade).collect()
+                }
+                Affected::Answers(answers) => answers,
+            };
+            for answer in answers.iter().filter(|a| later(a)) {
+                answer.tie().kill();
+                ended.answers.push(Arc::downgrade(answer));
+            }
+            true
+        });
+        state.now += 1;
+        let began = state.now;
+        state.remember(began, write);
         ended
     }
 
@@ -235,7 +287,7 @@ impl Collection {
                 return false;
             }
         }
-        let shape = plan.shape();
+        let (shape, now) = (plan.shape(), state.now);
         let brought = Arc::clone(state.pre_images.wants().brought());
         let group = state
             .groups
@@ -246,7 +298,7 @@ impl Collection {
             state.want_since(opened, plan.shape(), fences);
             return false;
         }
-        group.admit(answer, plan);
+        group.admit(answer, plan, opened.unwrap_or(now));
         true
     }
 

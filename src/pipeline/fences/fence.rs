@@ -25,6 +25,10 @@ pub(super) struct Standing {
     pub scopes: Vec<u32>,
     pub precise: Vec<(Arc<Collection>, Held)>,
     origin: Origin,
+    /// The generation in which it began.
+    pub generation: u64,
+    /// The cluster time of the one change that the write has made, if that is proved.
+    pub change: Option<u64>,
     _live: Option<Live>,
 }
 
@@ -52,11 +56,17 @@ impl Fence {
             fences: Arc::clone(fences),
             standing: Standing {
                 origin,
+                generation: fences.generation(),
                 _live: Some(fences.memory.live(Kind::Fences)),
                 ..Standing::default()
             },
             late: Vec::new(),
         }
+    }
+
+    /// The write has made one change, at this cluster time: its event will be known.
+    pub fn note_change(&mut self, cluster_time: u64) {
+        self.standing.change = Some(cluster_time);
     }
 
     /// Ends the fence by what the write's reply proved.

@@ -9,7 +9,7 @@
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::atomic::{
-    AtomicU32,
+    AtomicU32, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
 use std::sync::{Arc, Weak};
@@ -33,6 +33,8 @@ pub(super) struct Group {
     /// Writes that would have ended every member if nothing had been known of their documents.
     spared: AtomicU32,
     brought: Arc<Brought>,
+    /// When the read of the latest member was sent, in the collection's own counting.
+    newest: AtomicU64,
     members: Mutex<Members>,
 }
 
@@ -71,6 +73,7 @@ impl Group {
             state: AtomicU32::new(0),
             spared: AtomicU32::new(0),
             brought,
+            newest: AtomicU64::new(0),
             members: Mutex::new(Members {
                 slots: Vec::new(),
                 free: Vec::new(),
@@ -132,8 +135,14 @@ impl Group {
         members.iter().map(|m| m.answer.clone()).collect()
     }
 
-    /// Takes an answer in, and ties it.
-    pub fn admit(self: &Arc<Self>, answer: &Arc<dyn Tied>, plan: &ReadPlan) {
+    /// When the read of the latest member was sent.
+    pub fn newest(&self) -> u64 {
+        self.newest.load(SeqCst)
+    }
+
+    /// Takes an answer in, and ties it. `opened`: when its read was sent.
+    pub fn admit(self: &Arc<Self>, answer: &Arc<dyn Tied>, plan: &ReadPlan, opened: u64) {
+        self.newest.fetch_max(opened, SeqCst);
         let mut members = self.members.lock();
         let slot = members.place();
         let mut postings = Vec::new();
@@ -152,7 +161,7 @@ impl Group {
             });
         }
         drop(members);
-        answer.tie().bind(Arc::clone(self), slot);
+        answer.tie().bind(Arc::clone(self), slot, opened);
     }
 
     pub fn forget(&self, slot: u32) {
@@ -431,4 +440,4 @@ const MOST_PATHS: usize = 8;
 
 /// Members that are looked at one by one, when none can be found by value. Beyond that all fall:
 /// what each of them cost to look at again and again would be more.
-const SCAN: usize = 512;
+pub(super) const SCAN: usize = 512;

@@ -16,12 +16,14 @@
 //! - `tie`, `window`: what binds an answer to the writes, once it's stored and until then
 //! - `pre_image`, `wanted`, `credit`: what is known of documents that are being updated, what would be worth knowing, what may
 //!   be spent on it
+//! - `own`: writes of this proxy whose events are still to come
 //! - `weakened`: rules that a test can switch off
 
 mod collection;
 mod credit;
 mod fence;
 mod group;
+mod own;
 mod postings;
 mod pre_image;
 mod scopes;
@@ -33,7 +35,7 @@ mod weakened;
 mod window;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -45,6 +47,7 @@ use self::collection::{Collection, Ended};
 use self::credit::Trust;
 pub use self::fence::Fence;
 use self::fence::{Origin, Quarantined, Standing};
+use self::own::OwnWrite;
 use self::scopes::{EVERYTHING, Scopes};
 pub use self::scopes::{Reads, Stamp};
 pub use self::tie::{Tie, Tied};
@@ -68,8 +71,8 @@ pub struct Fences {
     /// Documents of which it would be worth knowing more, of all collections.
     wanted: AtomicUsize,
     trust: Trust,
-    /// When writes of this proxy were applied, by their own replies.
-    own: Box<[AtomicU64]>,
+    /// Events come: the times of own writes are worth noting.
+    watched: AtomicBool,
     weakening: Weakening,
     memory: Arc<Memory>,
 }
@@ -94,7 +97,7 @@ impl Fences {
             voided: AtomicBool::new(false),
             wanted: AtomicUsize::new(0),
             trust: Trust::new(),
-            own: (0..OWN).map(|_| AtomicU64::new(0)).collect(),
+            watched: AtomicBool::new(false),
             weakening: Weakening::default(),
         })
     }
@@ -206,19 +209,37 @@ impl Fences {
         self.voided.swap(false, SeqCst)
     }
 
-    /// A write of this proxy alone was applied at this cluster time, and is fenced.
-    pub fn note_own(&self, cluster_time: u64) {
-        if let Some(place) = self.own.get(cluster_time as usize % OWN) {
-            place.store(cluster_time, SeqCst);
+    /// A write has landed that may not have come through this proxy.
+    pub fn landed(self: &Arc<Self>, footprint: &Footprint, cluster_time: u64) {
+        self.watched.store(true, Relaxed);
+        match self.own_write(footprint, cluster_time) {
+            Some(own) => self.land_own(footprint, &own),
+            None => self.stand(footprint, Origin::Event).settle(Effect::Changed),
         }
     }
 
-    /// A write has landed that may not have come through this proxy.
-    pub fn landed(self: &Arc<Self>, footprint: &Footprint, cluster_time: u64) {
-        let place = self.own.get(cluster_time as usize % OWN);
-        if cluster_time == 0 || place.is_none_or(|t| t.load(SeqCst) != cluster_time) {
-            self.stand(footprint, Origin::Event).settle(Effect::Changed);
+    /// The write of this proxy that an event is about, if that is proved.
+    fn own_write(&self, footprint: &Footprint, cluster_time: u64) -> Option<OwnWrite> {
+        let Footprint::Statements(ns, _) = footprint else {
+            return None;
+        };
+        let key = collection_key(&ns.db, &ns.collection);
+        let own = self.collections.get(&key)?.own_write(cluster_time)?;
+        (own.generation == self.generation()).then_some(own)
+    }
+
+    /// The event of an own write: it ends what was read since that write's reply, as far as the write may have changed it.
+    fn land_own(&self, footprint: &Footprint, own: &OwnWrite) {
+        let Footprint::Statements(ns, statements) = footprint else {
+            return;
+        };
+        let scopes = self.scopes.of(footprint);
+        if self.scopes.opened(&scopes) != own.opened {
+            self.scopes.raise(&scopes);
+            self.lower(&scopes, true);
         }
+        let collection = self.collection_of(&ns.db, &ns.collection);
+        self.drop_later(collection.end_read_since(statements, own.moment, self));
     }
 
     /// Everything stored so far is void: a flush, or a new generation of the server
@@ -274,15 +295,26 @@ impl Fences {
         if standing.scopes.is_empty() {
             return;
         }
+        // (While the scopes are raised: what is opened from here on either meets them or isn't counted yet.)
+        let change = standing.change.filter(|_| self.watched.load(Relaxed));
+        let own = change.map(|time| OwnWrite {
+            time,
+            generation: standing.generation,
+            moment: 0,
+            opened: self.scopes.opened(&standing.scopes),
+        });
         for (collection, held) in standing.precise {
-            let more = collection.end(held, effect, self);
-            if !(more.groups.is_empty() && more.answers.is_empty()) {
-                let mut ended = self.ended.lock();
-                ended.groups.extend(more.groups);
-                ended.answers.extend(more.answers);
-            }
+            self.drop_later(collection.end(held, effect, own, self));
         }
         self.lower(&standing.scopes, effect != Effect::Unchanged);
+    }
+
+    fn drop_later(&self, more: Ended) {
+        if !(more.groups.is_empty() && more.answers.is_empty()) {
+            let mut ended = self.ended.lock();
+            ended.groups.extend(more.groups);
+            ended.answers.extend(more.answers);
+        }
     }
 
     fn lower(&self, scopes: &[u32], changed: bool) {
@@ -303,7 +335,3 @@ impl Fences {
 fn collection_key(db: &str, collection: &str) -> String {
     [db, "\0", collection].concat()
 }
-
-/// Cluster times of own writes that are remembered: more than can lie between a write's
-/// reply and its event.
-const OWN: usize = 1 << 14;

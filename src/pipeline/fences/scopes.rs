@@ -33,6 +33,8 @@ struct Scope {
     in_flight: AtomicU64,
     begun: AtomicU64,
     changed: AtomicU64,
+    /// Reads that depend on it as a whole.
+    opened: AtomicU64,
 }
 
 /// What a cached read depends on.
@@ -95,6 +97,10 @@ impl Scopes {
             return None;
         }
         let changed = scopes.map(|s| self.scope(s).changed.load(SeqCst));
+        // (Last: a read that an own write's count has missed was met by that write.)
+        if let Some(&first) = scopes.first() {
+            self.scope(first).opened.fetch_add(1, SeqCst);
+        }
         Some(Stamp {
             scopes,
             begun,
@@ -119,6 +125,12 @@ impl Scopes {
             let scope = self.scope(s);
             scope.in_flight.load(SeqCst) == 0 && scope.changed.load(SeqCst) == changed
         })
+    }
+
+    /// Counts the reads that depend on one of these as a whole and were let through so far.
+    pub fn opened(&self, scopes: &[u32]) -> u64 {
+        let counts = scopes.iter().map(|&s| self.scope(s).opened.load(SeqCst));
+        counts.fold(0, u64::wrapping_add)
     }
 
     /// Counts what has changed everything.

@@ -2,6 +2,7 @@ use super::*;
 use crate::command::Namespace;
 
 mod interleavings;
+mod own;
 
 const USERS: Reads<'static> = Reads::Collection {
     db: "d",
@@ -324,19 +325,4 @@ fn an_answer_that_is_dropped_leaves_the_index() {
     assert!(!index.is_idle(&f));
     drop(answer);
     assert!(index.is_idle(&f));
-}
-
-#[test]
-fn writes_of_this_proxy_are_known_by_their_time_and_others_end_answers() {
-    let f = fences();
-    let read = || stored(&f, bson::doc! {"_id": 1}, bson::doc! {"_id": 1});
-    let set = written(bson::doc! {"update": "users", "$db": "d", "updates": [
-        {"q": {"_id": 1}, "u": {"$set": {"a": 1}}},
-    ]});
-    f.note_own(77);
-    let answer = read();
-    f.landed(&set, 77);
-    assert!(f.holds(answer.tie()));
-    f.landed(&set, 78);
-    assert!(!f.holds(answer.tie()));
 }

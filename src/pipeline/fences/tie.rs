@@ -30,9 +30,18 @@ pub struct Tie {
     state: AtomicU32,
     /// Of the writes that its group was [spared](Group::spared) from, how many had been when it was last served.
     spared: AtomicU32,
-    place: OnceLock<(Arc<Group>, u32)>,
+    place: OnceLock<Place>,
     /// What is kept of the documents that the answer tells of, in bytes.
     kept: AtomicU32,
+}
+
+/// Where an answer is.
+#[derive(Debug)]
+struct Place {
+    group: Arc<Group>,
+    slot: u32,
+    /// When its read was sent, in the collection's own counting.
+    opened: u64,
 }
 
 impl Tie {
@@ -52,24 +61,34 @@ impl Tie {
         self.state.store(0, SeqCst);
     }
 
-    /// The answer is stored at this place of a group.
-    pub(super) fn bind(&self, group: Arc<Group>, slot: u32) {
+    /// The answer is stored at this place of a group; its read was sent at `opened`.
+    pub(super) fn bind(&self, group: Arc<Group>, slot: u32, opened: u64) {
         self.spared.store(group.spared(), Relaxed);
-        if self.place.set((group, slot)).is_ok() {
+        let place = Place {
+            group,
+            slot,
+            opened,
+        };
+        if self.place.set(place).is_ok() {
             self.state.store(0, SeqCst);
         }
+    }
+
+    /// When its read was sent, in the collection's own counting.
+    pub(super) fn opened(&self) -> u64 {
+        self.place.get().map_or(0, |place| place.opened)
     }
 
     /// No write in flight meets the answer, and none has since it was stored, as far as
     /// its group and itself are concerned.
     pub(super) fn holds(&self) -> bool {
-        self.state.load(SeqCst) == 0 && self.place.get().is_none_or(|(group, _)| group.holds())
+        self.state.load(SeqCst) == 0 && self.place.get().is_none_or(|p| p.group.holds())
     }
 
     /// The answer is served from memory. Whether a look at a document has brought this hit: a write has been, since the answer was
     /// last served, that would have ended it if nothing had been known of the written document.
     pub fn note_hit(&self) -> bool {
-        let Some((group, _)) = self.place.get() else {
+        let Some(Place { group, .. }) = self.place.get() else {
             return false;
         };
         let spared = group.spared();
@@ -112,15 +131,15 @@ impl Tie {
     }
 
     fn leave(&self) {
-        if let Some((group, slot)) = self.place.get() {
-            group.forget(*slot);
+        if let Some(place) = self.place.get() {
+            place.group.forget(place.slot);
         }
     }
 
     /// What the fences keep for this answer, in bytes.
     pub fn bytes(&self) -> usize {
         let place = self.place.get();
-        let posted = place.map_or(0, |(group, slot)| group.bytes_of(*slot));
+        let posted = place.map_or(0, |p| p.group.bytes_of(p.slot));
         posted + self.kept.load(Relaxed) as usize
     }
 }

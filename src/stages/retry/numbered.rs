@@ -39,7 +39,7 @@ impl Retry {
         let mut tries = Tries::of(Repeatable::Numbered);
         let outcome = self.tries(&mut own, &mut tries, next).await;
         request.join(&own.tried());
-        request.met = own.met;
+        (request.met, request.sent) = (own.met, own.sent);
         let Ok(reply) = outcome else {
             if was_never_sent(&outcome) {
                 self.sessions.give_back(principal, session);

@@ -22,10 +22,7 @@ pub fn until_within(patience: Duration, what: &str, mut condition: impl FnMut() 
 }
 
 /// As [`until`], for a condition that has to be asked asynchronously.
-pub async fn until_async<F>(what: &str, mut condition: impl FnMut() -> F)
-where
-    F: Future<Output = bool>,
-{
+pub async fn until_async(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition().await {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");

@@ -166,6 +166,42 @@ async fn writes_while_mongod_is_restarted_and_the_primary_steps_down_are_seen() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_election_voids_the_cache_also_where_only_one_member_is_known() {
+    let rs = deployment(MongodOptions::default()).await;
+    let client = Client::with_uri_str(rs.uri()).await.unwrap();
+    let mut proxies = Vec::new();
+    for direct in ["false", "true"] {
+        let uri = format!("mongodb://{}/?directConnection={direct}", rs.addresses()[0]);
+        let settings = [
+            ("cache.ttl", "\"1h\""),
+            ("cache.external_writes", "\"none\""),
+        ];
+        proxies.push(Proxy::start(&uri, &settings));
+    }
+    let around = client.database("d").collection::<Document>("c");
+    around.insert_one(doc! {"_id": 0, "v": 0}).await.unwrap();
+    for proxy in &proxies {
+        let through = collection(&proxy.uri(), "d").await;
+        until_async("a hit", async || {
+            value(&through, 0).await;
+            proxy.count("/cache/hits") > 0
+        })
+        .await;
+    }
+    // (Its only member is elected again. What it wrote in the last term may have been rolled back.)
+    rs.step_down(Duration::from_secs(3)).await.unwrap();
+    for proxy in &proxies {
+        until("the new term is known", || {
+            proxy.log().contains("new_term=true")
+        });
+        let through = collection(&proxy.uri(), "d").await;
+        let before = proxy.count("/cache/hits");
+        value(&through, 0).await;
+        assert_eq!(proxy.count("/cache/hits"), before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_view_follows_a_time_series_that_others_write() {
     let rs = shared::rs().await;
     let proxy = Proxy::start(&rs.seed_uri(), &[("cache.ttl", "\"1h\"")]);

@@ -17,11 +17,11 @@ const GUILDS: u64 = 2;
 const MOST: usize = 5;
 
 /// An answer with its command.
-struct Answer {
-    tie: Tie,
-    command: Vec<u8>,
-    read: Document,
-    documents: Vec<Vec<u8>>,
+pub(super) struct Answer {
+    pub tie: Tie,
+    pub command: Vec<u8>,
+    pub read: Document,
+    pub documents: Vec<Vec<u8>>,
 }
 
 impl Tied for Answer {
@@ -45,10 +45,10 @@ impl Tied for Answer {
 
 /// Players: `_id`, guild, score.
 #[derive(Clone, Default)]
-struct Players(Vec<(i32, i32, i32)>);
+pub(super) struct Players(pub Vec<(i32, i32, i32)>);
 
 impl Players {
-    fn answer(&self, read: &Document) -> Vec<Vec<u8>> {
+    pub fn answer(&self, read: &Document) -> Vec<Vec<u8>> {
         let filter = read.get_document("filter").or(read.get_document("query"));
         let filter = filter.unwrap();
         let guild = filter.get_i32("guild").ok();
@@ -74,7 +74,7 @@ impl Players {
     }
 
     /// Whether anything changed.
-    fn apply(&mut self, write: &Write) -> bool {
+    pub fn apply(&mut self, write: &Write) -> bool {
         let before = self.0.clone();
         let one = |id: i32| move |p: &&mut (i32, i32, i32)| p.0 == id;
         match *write {
@@ -104,7 +104,7 @@ impl Players {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Write {
+pub(super) enum Write {
     Score(i32, i32),
     Move(i32, i32),
     Shift(i32),
@@ -118,7 +118,7 @@ enum Write {
 }
 
 impl Write {
-    fn footprint(self) -> Footprint {
+    pub fn footprint(self) -> Footprint {
         let updates = |q: Document, u: Document, multi: bool| doc! {"update": "c", "updates": [{"q": q, "u": u, "multi": multi}]};
         let mut command = match self {
             Write::Score(id, by) => updates(doc! {"_id": id}, doc! {"$inc": {"score": by}}, false),
@@ -138,11 +138,15 @@ impl Write {
             Write::Unread(..) => return Footprint::Namespaces(vec![Namespace::new("d", "c")]),
         };
         command.insert("$db", "d");
-        let body = Bytes::from(command.to_vec().unwrap());
-        let bytes = build::op_msg(1, 0, 0, &body);
-        let msg = OpMsg::parse(&Frame { bytes }).unwrap();
-        footprint(&Command::parse(&msg).unwrap(), &msg)
+        footprint_of(&command)
     }
+}
+
+pub(super) fn footprint_of(command: &Document) -> Footprint {
+    let body = Bytes::from(command.to_vec().unwrap());
+    let bytes = build::op_msg(1, 0, 0, &body);
+    let msg = OpMsg::parse(&Frame { bytes }).unwrap();
+    footprint(&Command::parse(&msg).unwrap(), &msg)
 }
 
 /// What is under way.
@@ -153,10 +157,10 @@ enum Op {
     Answered(Window, Document, Vec<Vec<u8>>),
 }
 
-struct Random(u64);
+pub(super) struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -171,7 +175,7 @@ impl Random {
         self.below(GUILDS) as i32
     }
 
-    fn write(&mut self) -> Write {
+    pub fn write(&mut self) -> Write {
         match self.below(16) {
             0..=9 => Write::Score(self.player(), self.below(7) as i32 - 3),
             10 => Write::Move(self.player(), self.guild()),
@@ -186,7 +190,7 @@ impl Random {
         }
     }
 
-    fn read(&mut self) -> Document {
+    pub fn read(&mut self) -> Document {
         let mut read = match self.below(6) {
             0..=2 => {
                 doc! {"find": "c", "filter": {"guild": self.guild()}, "sort": {"score": -1, "_id": 1}, "limit": 2}
