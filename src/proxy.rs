@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::admin::{self, Admin, AdminError};
 use crate::config::{Config, ExternalWrites, HostPort, UpstreamUri};
 use crate::embedded::{self, EmbeddedError};
-use crate::server::{Clients, Shared, StartError};
+use crate::server::{Clients, Shared, StartError, raise_limit};
 
 /// A running proxy. Several fit in one process.
 pub struct Proxy {
@@ -89,6 +89,9 @@ pub fn run(mut config: Config, embedded: bool) -> Result<(), ProxyError> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        if let Err(error) = raise_limit() {
+            tracing::warn!(target: "petiole", %error, "the limit of open files can't be raised");
+        }
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;

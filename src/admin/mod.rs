@@ -10,6 +10,7 @@ mod console;
 mod dashboard;
 mod door;
 mod history;
+mod http;
 mod memory;
 mod metrics;
 mod profile;
@@ -106,12 +107,9 @@ impl Admin {
             .layer(middleware::map_response(seal))
             .with_state(door);
         let task = tokio::spawn(async move {
-            let served = tokio::select! {
-                served = axum::serve(listener, router) => served,
-                () = history.keep(shared) => Ok(()),
-            };
-            if let Err(error) = served {
-                tracing::warn!(target: "petiole::admin", %error, "admin HTTP ended");
+            tokio::select! {
+                never = http::serve(listener, router) => match never {},
+                () = history.keep(shared) => {}
             }
         });
         Ok(Admin { address, task })

@@ -33,6 +33,7 @@ pub fn status(shared: &Shared) -> Value {
         },
         "clients": {
             "open": shared.clients.open(),
+            "limit": shared.client_limit.clients,
             "accepted": shared.clients.accepted(),
             "refused": shared.clients.refused(),
             "requests": shared.clients.requests(),

@@ -14,16 +14,18 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::complaints::{Complaint, Complaints, Whence};
 use super::connection;
 use super::console::Console;
+use super::descriptors::{ClientLimit, Spare, is_want_of_descriptors};
 use super::drain::Drain;
 use super::durations::Durations;
 use super::latency::Latencies;
 use super::shared::{ClientStats, Shared};
 use super::tls;
+use super::turn_away::TurnedAway;
 use crate::config::{Config, HostPort};
 use crate::memory::{Levers, Memory};
 use crate::observe::traces::{Traces, TracesError};
@@ -36,7 +38,7 @@ use crate::stages::profile::Profile;
 use crate::stages::retry::Retry;
 use crate::stages::rewrite::Rewrite;
 use crate::upstream::watch::{self, Watch};
-use crate::upstream::{Prober, SeedError, TlsError, Upstream};
+use crate::upstream::{Prober, SeedError, TlsError, Upstream, keep_alive};
 
 /// A proxy that can't be started.
 #[derive(Debug, thiserror::Error)]
@@ -141,6 +143,8 @@ impl Clients {
         let pipeline = Pipeline::new(stages, backend, fences).with_facts(facts);
         let threads = threads(&config);
         let durations = Durations::new(threads);
+        let client_limit = ClientLimit::of(&config, threads);
+        client_limit.warn(&config);
         let shared = Arc::new(Shared {
             config,
             pipeline,
@@ -153,6 +157,7 @@ impl Clients {
             retry,
             advisor,
             clients: ClientStats::default(),
+            client_limit,
             complaints: Complaints::default(),
             latencies: Latencies::new(threads),
             roster: Arc::default(),
@@ -317,6 +322,7 @@ impl Drop for Entered {
 
 async fn accept(listener: TcpListener, workers: Vec<Handover>, shared: Arc<Shared>) {
     let turn = AtomicUsize::new(0);
+    let (mut spare, turned_away) = (Spare::new(), TurnedAway::new());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -325,30 +331,40 @@ async fn accept(listener: TcpListener, workers: Vec<Handover>, shared: Arc<Share
         let (socket, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, most likely: others must be able to finish.
+                if is_want_of_descriptors(&error) {
+                    spare.lend();
+                    // Whoever waits longest is closed, rather than left without an answer.
+                    let _ = timeout(SOON, listener.accept()).await;
+                    spare.fetch();
+                } else {
+                    sleep(SOON).await;
+                }
                 let nobody = Whence::default();
-                shared
-                    .complaints
-                    .note(Complaint::AcceptFailed, "accept", nobody, error);
-                sleep(Duration::from_millis(50)).await;
+                let complaints = &shared.complaints;
+                complaints.note(Complaint::AcceptFailed, "accept", nobody, error);
                 continue;
             }
         };
-        let max = shared.config.server.max_clients;
-        let Some(id) = shared.clients.enter(max) else {
+        let limit = shared.client_limit;
+        let Some(id) = shared.clients.enter(limit.clients) else {
             let whence = Whence {
                 client: None,
                 address: Some(address),
             };
-            let reason = format_args!("server.max_clients = {max} is reached");
-            shared
-                .complaints
-                .note(Complaint::ClientRefused, "max_clients", whence, reason);
+            let (what, why) = match limit.short_of {
+                None => ("max_clients", "server.max_clients".to_owned()),
+                Some(n) => ("descriptors", format!("the process may open {n} files")),
+            };
+            let reason = format!("{} clients are connected, the most ({why})", limit.clients);
+            let complaints = &shared.complaints;
+            complaints.note(Complaint::ClientRefused, what, whence, &reason);
+            turned_away.refuse(socket, shared.tls.clone(), reason);
             continue;
         };
         let entered = Entered(Arc::clone(&shared));
         let handed = socket
             .set_nodelay(true)
+            .and_then(|()| keep_alive(&socket))
             .and_then(|()| socket.into_std())
             .is_ok_and(|socket| {
                 match workers.get(turn.fetch_add(1, Ordering::Relaxed) % workers.len().max(1)) {
@@ -387,3 +403,5 @@ async fn keep_house(shared: std::sync::Weak<Shared>) {
 }
 
 const BACKLOG: i32 = 4096;
+/// A pause before the next attempt to accept, while others finish.
+const SOON: Duration = Duration::from_millis(50);

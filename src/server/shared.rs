@@ -7,6 +7,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::complaints::Complaints;
 use super::console::Console;
+use super::descriptors::ClientLimit;
 use super::drain::Drain;
 use super::durations::Durations;
 use super::latency::Latencies;
@@ -47,6 +48,8 @@ pub struct Shared {
     pub advisor: Option<Arc<Advisor>>,
     /// What is counted about clients.
     pub clients: ClientStats,
+    /// How many clients may be connected.
+    pub client_limit: ClientLimit,
     /// What goes wrong with clients.
     pub complaints: Complaints,
     /// How long requests take.

@@ -12,7 +12,7 @@ use super::faults::Faults;
 use super::hello::greeting;
 use super::link::{Link, LinkError};
 use super::server::Server;
-use super::sock::Sock;
+use super::sock::{Sock, keep_alive};
 use super::tls::Connector;
 use crate::memory::Memory;
 use crate::pipeline::{Failure, Fault};
@@ -66,6 +66,7 @@ impl Dialer {
     async fn connect(&self, address: &Address) -> Result<Sock, LinkError> {
         let tcp = TcpStream::connect((address.host.as_str(), address.port)).await?;
         tcp.set_nodelay(true)?;
+        keep_alive(&tcp)?;
         match &self.tls {
             Some(connector) => Ok(connector.connect(&address.host, tcp).await?),
             None => Ok(Sock::Plain(tcp)),

@@ -3,7 +3,9 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
@@ -42,6 +44,15 @@ impl Sock {
             Sock::Tls(tls) => tls.get_ref().0,
         }
     }
+}
+
+/// Has the system notice a peer that is gone without having closed the connection, within some two minutes.
+pub fn keep_alive(tcp: &TcpStream) -> io::Result<()> {
+    let probes = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(6);
+    SockRef::from(tcp).set_tcp_keepalive(&probes)
 }
 
 impl AsyncRead for Sock {

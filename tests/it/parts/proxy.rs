@@ -19,10 +19,22 @@ pub struct Proxy {
 impl Proxy {
     /// Starts a proxy before `upstream_uri`; `overrides` are `--set key=value`.
     pub fn start(upstream_uri: &str, overrides: &[(&str, &str)]) -> Proxy {
+        let program = Command::new(env!("CARGO_BIN_EXE_petiole"));
+        Proxy::start_as(program, upstream_uri, overrides)
+    }
+
+    /// The same where the shell's `ulimit` says how many files it may open, such as `-n 256` or `-Sn 64`.
+    pub fn start_limited(ulimit: &str, upstream_uri: &str, overrides: &[(&str, &str)]) -> Proxy {
+        let mut shell = Command::new("bash");
+        let script = format!("ulimit {ulimit}; exec \"$@\"");
+        shell.args(["-c", &script, "-", env!("CARGO_BIN_EXE_petiole")]);
+        Proxy::start_as(shell, upstream_uri, overrides)
+    }
+
+    fn start_as(mut command: Command, upstream_uri: &str, overrides: &[(&str, &str)]) -> Proxy {
         let dir = tempfile::tempdir().expect("a directory for the log");
         let log = dir.path().join("log");
         let admin = format!("127.0.0.1:{}", free_ports(1).expect("a free port")[0]);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_petiole"));
         command
             .args([
                 "serve",
