@@ -66,6 +66,7 @@ pub fn footprint(command: &Command, msg: &OpMsg) -> Footprint {
         Kind::Aggregate => out_target(command),
         Kind::Definition => Footprint::Databases(vec![command.db().to_owned()]),
         Kind::Rename => rename(command),
+        Kind::Validate => validate(command, msg),
         Kind::BulkWrite => bulk_write(command, msg),
         Kind::Commit | Kind::Abort | Kind::GetMore => Footprint::Nothing,
         kind if kind.never_writes() => Footprint::Nothing,
@@ -83,6 +84,15 @@ fn one(command: &Command, msg: &OpMsg) -> Footprint {
             }
         }
         _ => Footprint::Everything,
+    }
+}
+
+/// With `repair` it may put documents into a collection of its own making.
+fn validate(command: &Command, msg: &OpMsg) -> Footprint {
+    let repairs = |key| doc::find(command.body(), key).is_some_and(|flag| flag.is_truthy());
+    match repairs("repair") || repairs("fixMultikey") {
+        true => Footprint::Databases(vec![command.db().to_owned()]),
+        false => one(command, msg),
     }
 }
 
@@ -257,6 +267,16 @@ mod tests {
             of(doc! {"bulkWrite": 1, "nsInfo": [{"ns": 5}], "$db": "admin"}),
             Footprint::Everything
         );
+    }
+
+    #[test]
+    fn validate_touches_its_collection_and_with_repair_its_database() {
+        let ns = Footprint::Namespaces(vec![Namespace::new("d", "c")]);
+        assert_eq!(of(doc! {"validate": "c", "full": true, "$db": "d"}), ns);
+        for flag in ["repair", "fixMultikey"] {
+            let found = of(doc! {"validate": "c", flag: true, "$db": "d"});
+            assert_eq!(found, Footprint::Databases(vec!["d".into()]));
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The table of commands: what each name means to Petiole.
 //!
 //! Only commands listed here as reads are trusted not to write. A name that is
-//! missing is `Unknown` (also what can change answers only in some forms: `validate` with `repair`,
-//! `setParameter`, fail points, plan cache), which is forwarded and fences everything (DESIGN §4 rule 6).
+//! missing is `Unknown` (also what can change answers only in some forms: `setParameter`, fail points,
+//! plan cache), which is forwarded and fences everything (DESIGN §4 rule 6), unless its reply proves that the
+//! server didn't execute it.
 
 /// What Petiole knows of a command by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +46,8 @@ pub enum Kind {
     Definition,
     /// `renameCollection`.
     Rename,
+    /// `validate`: it corrects what `count` answers, and with `repair` documents too.
+    Validate,
     /// Session upkeep and other commands that touch no data and no definition.
     Upkeep,
     /// Not in the table: assumed to write everywhere.
@@ -84,7 +87,16 @@ impl Kind {
             | b"getnonce"
             | b"profile"
             | b"fsync"
+            | b"fsyncUnlock"
+            | b"connPoolSync"
+            | b"dropConnections"
+            | b"setFreeMonitoring"
+            | b"setProfilingFilterGlobally"
+            | b"startRecordingTraffic"
+            | b"stopRecordingTraffic"
+            | b"rotateCertificates"
             | b"logRotate" => Kind::Upkeep,
+            b"validate" => Kind::Validate,
             b"count" => Kind::Count,
             b"distinct" => Kind::Distinct,
             b"listCollections"
@@ -129,6 +141,27 @@ impl Kind {
             | b"filemd5"
             | b"availableQueryOptions"
             | b"dbCheck"
+            | b"getDiagnosticData"
+            | b"getClusterParameter"
+            | b"getAuditConfig"
+            | b"getDatabaseVersion"
+            | b"replSetGetRBID"
+            | b"shardConnPoolStats"
+            | b"shardingState"
+            | b"balancerStatus"
+            | b"balancerCollectionStatus"
+            | b"checkShardingIndex"
+            | b"splitVector"
+            | b"autoSplitVector"
+            | b"analyzeShardKey"
+            | b"validateDBMetadata"
+            | b"checkMetadataConsistency"
+            | b"listDatabasesForAllTenants"
+            | b"driverOIDTest"
+            | b"netstat"
+            | b"whatsmysni"
+            | b"isSelf"
+            | b"_isSelf"
             | b"forceerror"
             | b"getLastError"
             | b"getlasterror" => Kind::Read,

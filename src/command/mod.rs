@@ -25,6 +25,7 @@ mod parse;
 mod path;
 mod projection;
 mod read_plan;
+mod refused;
 mod reply;
 mod retryable;
 mod returned;
@@ -49,6 +50,7 @@ pub use matcher::{Equality, Reached, values_at};
 pub use parse::{Command, Span};
 pub use path::Paths;
 pub use read_plan::{ReadPlan, ReadShape};
+pub use refused::{changed_nothing, is_no_transaction, needs_login, never_began};
 pub use reply::{Effect, ReplyView, effect, is_mere_success, only_change};
 pub use retryable::{
     Plea, RETRYABLE_READS, Repeatable, Standing, may_be_numbered, plea, repeatable, standing,

@@ -16,6 +16,9 @@ mod request;
 pub mod scripted;
 mod sessions;
 mod stage;
+mod strangers;
+#[cfg(test)]
+mod tests;
 mod trail;
 mod transactions;
 mod upstream_facts;

@@ -468,7 +468,13 @@ async fn overdue(request: &Request) {
 fn reads(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Find | Kind::Aggregate | Kind::Count | Kind::Distinct | Kind::Read | Kind::Unknown
+        Kind::Find
+            | Kind::Aggregate
+            | Kind::Count
+            | Kind::Distinct
+            | Kind::Read
+            | Kind::Validate
+            | Kind::Unknown
     )
 }
 

@@ -30,6 +30,7 @@ mod precision;
 mod principals;
 mod profile;
 mod raw;
+mod refused;
 mod retry;
 mod rewriting;
 mod seeds;

@@ -65,6 +65,7 @@ pub struct Fences {
     quarantine: Duration,
     quarantined: Mutex<Vec<Quarantined>>,
     settled: AtomicU64,
+    flushes: AtomicU64,
     /// Answers that writes have ended, for the cache to drop.
     ended: Mutex<Ended>,
     voided: AtomicBool,
@@ -93,6 +94,7 @@ impl Fences {
             quarantine,
             quarantined: Mutex::new(Vec::new()),
             settled: AtomicU64::new(0),
+            flushes: AtomicU64::new(0),
             ended: Mutex::default(),
             voided: AtomicBool::new(false),
             wanted: AtomicUsize::new(0),
@@ -178,6 +180,11 @@ impl Fences {
         self.scopes.generation()
     }
 
+    /// Counts flushes alone.
+    pub fn flushes(&self) -> u64 {
+        self.flushes.load(SeqCst)
+    }
+
     /// Answers that writes have ended since the last call, for the cache to drop.
     pub fn take_ended(&self) -> Vec<Arc<dyn Tied>> {
         let ended = std::mem::take(&mut *self.ended.lock());
@@ -246,6 +253,7 @@ impl Fences {
     /// (another primary, term or process). `settles`: no write of an earlier
     /// generation can land any more, so quarantines end too.
     pub fn flush(&self, settles: bool) {
+        self.flushes.fetch_add(1, SeqCst);
         let all = [EVERYTHING];
         self.scopes.raise(&all);
         self.lower(&all, true);
