@@ -2,7 +2,7 @@
 //! requests also go to a file of their own, if one is named.
 //!
 //! Invariants: no document content and no secret is logged by default; a line is one event's, whatever clients have
-//! chosen as names ([`super::escape`]).
+//! chosen as names (`observe::escape`).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write, stderr};
