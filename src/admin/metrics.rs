@@ -234,6 +234,9 @@ fn retry(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fm
     counter(out, "admission_rejected", help, admission.rejected)?;
     let help = "Reads given up because their clients were gone.";
     counter(out, "clients_given_up", help, shared.clients.given_up())?;
+    let help = "Worker threads that stand still: their clients aren't served.";
+    let stuck = shared.workers.stuck().len() as u64;
+    gauge(out, "workers_stuck", help, stuck)?;
     let help = "What went wrong with clients, by kind.";
     let mut family = out.encode_descriptor("complaints", help, None, MetricType::Counter)?;
     for complaint in Complaint::ALL {

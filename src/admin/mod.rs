@@ -140,8 +140,17 @@ async fn seal(mut response: Response) -> Response {
     response
 }
 
-async fn health() -> &'static str {
-    "ok\n"
+/// Whether the process does its work: a worker that stands still serves none of its clients.
+async fn health(State(door): State<Door>) -> (StatusCode, String) {
+    let stuck = door.shared.workers.stuck();
+    if stuck.is_empty() {
+        return (StatusCode::OK, "ok\n".to_owned());
+    }
+    let lines = stuck.iter().map(|stuck| {
+        let (worker, seconds) = (stuck.worker, stuck.since.as_secs());
+        format!("worker {worker} has been stuck for {seconds} s\n")
+    });
+    (StatusCode::SERVICE_UNAVAILABLE, lines.collect())
 }
 
 async fn ready(State(door): State<Door>) -> (StatusCode, &'static str) {

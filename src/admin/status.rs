@@ -44,6 +44,12 @@ pub fn status(shared: &Shared) -> Value {
                 .map(|&complaint| (complaint.as_str().to_owned(), json!(shared.complaints.count(complaint))))
                 .collect::<Map<_, _>>(),
         },
+        "workers": {
+            "count": shared.workers.count(),
+            "stuck": shared.workers.stuck().iter()
+                .map(|stuck| json!({"worker": stuck.worker, "seconds": stuck.since.as_secs()}))
+                .collect::<Vec<_>>(),
+        },
         "retry": retry(shared),
         "admission": admission(shared),
         "watch": watch(shared),

@@ -26,6 +26,7 @@ use super::latency::Latencies;
 use super::shared::{ClientStats, Shared};
 use super::tls;
 use super::turn_away::TurnedAway;
+use super::workers::Workers;
 use crate::config::{Config, HostPort};
 use crate::memory::{Levers, Memory};
 use crate::observe::traces::{Traces, TracesError};
@@ -158,6 +159,7 @@ impl Clients {
             advisor,
             clients: ClientStats::default(),
             client_limit,
+            workers: Workers::new(threads),
             complaints: Complaints::default(),
             latencies: Latencies::new(threads),
             roster: Arc::default(),
@@ -171,6 +173,10 @@ impl Clients {
         let most_cache = shared.config.cache.max_size.as_u64();
         shared.memory.watch(most_cache, CacheLever::new(&shared));
         let workers = start_workers(&shared)?;
+        shared
+            .workers
+            .watch(Arc::downgrade(&shared))
+            .map_err(StartError::Thread)?;
         tokio::spawn(accept(listener, workers, Arc::clone(&shared)));
         tokio::spawn(keep_house(Arc::downgrade(&shared)));
         Ok(Clients {
@@ -253,14 +259,18 @@ fn start_worker(home: usize, shared: &Arc<Shared>) -> Result<Handover, StartErro
     let shared = Arc::clone(shared);
     let work = move || {
         set_home(home);
+        let workers = Arc::clone(&shared.workers);
         runtime.block_on(async move {
+            tokio::spawn(Arc::clone(&shared.workers).turn(home));
             while let Some((socket, id)) = clients.recv().await {
                 let entered = Entered(Arc::clone(&shared));
                 match TcpStream::from_std(socket) {
                     Ok(socket) => {
                         let shared = Arc::clone(&shared);
                         tokio::spawn(async move {
-                            connection::serve(shared, socket, id).await;
+                            let workers = Arc::clone(&shared.workers);
+                            let serving = connection::serve(shared, socket, id);
+                            workers.run(home, id, serving).await;
                             drop(entered);
                         });
                     }
@@ -278,6 +288,7 @@ fn start_worker(home: usize, shared: &Arc<Shared>) -> Result<Handover, StartErro
                 sleep(Duration::from_millis(20)).await;
             }
         });
+        workers.ended(home);
     };
     std::thread::Builder::new()
         .name(format!("petiole-{home}"))

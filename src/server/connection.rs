@@ -275,11 +275,14 @@ impl Connection {
             let max = self.shared.config.server.max_message_size.as_usize();
             frame = op_compressed::decompress(&frame, max).map_err(WireError::from)?;
         }
-        match frame.op_code() {
+        self.seat.at.begin(&frame);
+        let handled = match frame.op_code() {
             // Pinned where it lies: to await it by value is to move a kilobyte first.
             op_code::OP_MSG => pin!(self.op_msg(frame)).await,
             _ => legacy::message(self, frame).await,
-        }
+        };
+        self.seat.at.end();
+        handled
     }
 
     async fn op_msg(&mut self, mut frame: Frame) -> Result<(), Close> {

@@ -1,6 +1,7 @@
 //! Clients: accepting them, their connection loop, handshake, authentication relay, and messages that aren't requests.
 
 mod accept;
+mod at;
 mod auth_relay;
 mod complaints;
 mod connection;
@@ -20,6 +21,7 @@ mod shared;
 mod tls;
 mod traces;
 mod turn_away;
+mod workers;
 mod write;
 
 pub use accept::{Clients, StartError};
@@ -30,3 +32,4 @@ pub use durations::{BOUNDS_US, COMMANDS, Durations, Outcome, Series};
 pub use latency::{Histogram, Lane, Latencies};
 pub use roster::{Client, Roster};
 pub use shared::{ClientStats, Shared};
+pub use workers::{StuckWorker, Workers};

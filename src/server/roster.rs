@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 
+use super::at::At;
 use crate::command::Command;
 use crate::pipeline::{NO_PRINCIPAL, Principal};
 use crate::wire::doc;
@@ -31,6 +32,8 @@ pub struct Client {
     requests: AtomicU64,
     principal: ArcSwap<Principal>,
     introduction: OnceLock<Introduction>,
+    /// The message that its task is at.
+    pub(super) at: At,
 }
 
 /// What a driver says of itself in its first hello.
@@ -103,6 +106,11 @@ impl Roster {
         all
     }
 
+    /// One client.
+    pub(super) fn client(&self, id: u64) -> Option<Arc<Client>> {
+        self.0.get(&id).map(|entry| Arc::clone(&entry))
+    }
+
     /// Adds a client, until the [`Seat`] is dropped.
     pub(super) fn enter(self: &Arc<Self>, id: u64, address: Option<SocketAddr>) -> Seat {
         let client = Arc::new(Client {
@@ -112,6 +120,7 @@ impl Roster {
             requests: AtomicU64::new(0),
             principal: ArcSwap::new(NO_PRINCIPAL.clone()),
             introduction: OnceLock::new(),
+            at: At::default(),
         });
         self.0.insert(id, Arc::clone(&client));
         Seat {

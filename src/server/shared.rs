@@ -12,6 +12,7 @@ use super::drain::Drain;
 use super::durations::Durations;
 use super::latency::Latencies;
 use super::roster::Roster;
+use super::workers::Workers;
 use crate::config::Config;
 use crate::memory::Memory;
 use crate::observe::traces::Traces;
@@ -48,6 +49,8 @@ pub struct Shared {
     pub advisor: Option<Arc<Advisor>>,
     /// What is counted about clients.
     pub clients: ClientStats,
+    /// The threads that serve them.
+    pub workers: Arc<Workers>,
     /// How many clients may be connected.
     pub client_limit: ClientLimit,
     /// What goes wrong with clients.

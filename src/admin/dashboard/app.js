@@ -85,6 +85,9 @@ const tiles = TILES.map((tile) => {
 function worries() {
   const list = [];
   const { upstream, watch, cache, memory, fences } = status;
+  for (const { worker, seconds } of status.workers?.stuck ?? []) {
+    list.push(`Worker ${worker} has stood still for ${seconds} s: its clients wait. The log says which request it is at.`);
+  }
   for (const server of upstream?.servers ?? []) {
     if (server.breaker === 'open') list.push(`${server.address}: the breaker is open; requests are not sent there until it answers again.`);
     else if (server.error) list.push(`${server.address} can’t be reached: ${server.error}`);

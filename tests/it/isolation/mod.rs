@@ -4,3 +4,4 @@ mod descriptors;
 mod exhaust;
 mod logins;
 mod logs;
+mod stuck;
