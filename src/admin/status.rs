@@ -1,4 +1,4 @@
-//! `GET /api/status`: the numbers of a running proxy (DESIGN §8).
+//! `GET /api/status`: the numbers of a running proxy.
 
 use serde_json::{Map, Value, json};
 

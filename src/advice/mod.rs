@@ -1,4 +1,4 @@
-//! Which indexes a workload needs, and which it doesn't (DESIGN §7). Pure: no server is asked here.
+//! Which indexes a workload needs, and which it doesn't. Pure: no server is asked here.
 //!
 //! - `query`: what a command asks of an index: equalities, lists, ranges, a sort. `filter`: the same
 //!   of one filter.

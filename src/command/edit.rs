@@ -8,7 +8,7 @@ use crate::wire::doc;
 use crate::wire::op_msg::{self, OpMsg};
 
 /// The same message, asking for a reply: flag `moreToCome` cleared and `w: 0` raised to
-/// `w: 1`, for a write that the client doesn't wait for (DESIGN §4 rule 6).
+/// `w: 1`, for a write that the client doesn't wait for (docs/coherence.md, rule 6).
 pub fn acknowledged(request_id: i32, msg: &OpMsg, command: &Command) -> Bytes {
     let mut body = DocBuf::new();
     for element in doc::elements(command.body()).flatten() {

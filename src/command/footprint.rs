@@ -53,7 +53,7 @@ pub enum Footprint {
     Everything,
 }
 
-/// The footprint of a command (DESIGN §4 rules 1, 6 and 7).
+/// The footprint of a command (docs/coherence.md, rules 1, 6 and 7).
 ///
 /// `commitTransaction`, `abortTransaction` and `getMore` have none of their own:
 /// the pipeline knows what their transaction or cursor touches.

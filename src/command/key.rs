@@ -1,4 +1,4 @@
-//! What makes two reads the same read (DESIGN §4 rules 10 and 11).
+//! What makes two reads the same read (docs/coherence.md, rules 10 and 11).
 //!
 //! A key is the principal, then a command document with every field that changes the answer,
 //! byte for byte: `1`, `1L` and `1.0` differ, and so does the order of keys.

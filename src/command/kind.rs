@@ -2,7 +2,7 @@
 //!
 //! Only commands listed here as reads are trusted not to write. A name that is
 //! missing is `Unknown` (also what can change answers only in some forms: `setParameter`, fail points,
-//! plan cache), which is forwarded and fences everything (DESIGN §4 rule 6), unless its reply proves that the
+//! plan cache), which is forwarded and fences everything (docs/coherence.md, rule 6), unless its reply proves that the
 //! server didn't execute it.
 
 /// What Petiole knows of a command by its name.

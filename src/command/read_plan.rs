@@ -1,4 +1,4 @@
-//! What the answer of a read depends on (DESIGN §4 rule 7): its filter, and by which paths its
+//! What the answer of a read depends on (docs/coherence.md, rule 7): its filter, and by which paths its
 //! answer is made of the documents that match.
 //!
 //! Made once per stored answer, from the canonical command. The [`ReadShape`] is the part without

@@ -140,7 +140,7 @@ pub fn only_change(command: &Command, reply: &ReplyView) -> Option<u64> {
     (changed == Some(1)).then_some(reply.op_time).flatten()
 }
 
-/// What a write's reply proves (DESIGN §4 rule 1).
+/// What a write's reply proves (docs/coherence.md, rule 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Proved: nothing changed.

@@ -1,5 +1,5 @@
 //! What one statement of a write may change, in the words that the survival of cached answers is
-//! proved in (DESIGN §4 rule 7): which documents it selects, what it does to them, and what it
+//! proved in (docs/coherence.md, rule 7): which documents it selects, what it does to them, and what it
 //! may insert.
 //!
 //! Invariants: never less than the truth. The paths of an update hold every path that may hold

@@ -1,4 +1,4 @@
-//! Whether a cached answer provably survives a write (DESIGN §4 rule 7).
+//! Whether a cached answer provably survives a write (docs/coherence.md, rule 7).
 //!
 //! [`survives`] proves it for one answer; [`reach`] says, from shapes alone, which answers need
 //! looking at, so that a write's cost doesn't grow with the number of entries.

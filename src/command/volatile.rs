@@ -1,4 +1,4 @@
-//! Which reads give another answer without any write (DESIGN §4 rule 11), and what they read.
+//! Which reads give another answer without any write (docs/coherence.md, rule 11), and what they read.
 
 use super::{Bypass, Command, Kind};
 use crate::wire::doc;

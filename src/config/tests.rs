@@ -5,6 +5,8 @@ use toml::{Table, Value};
 
 use super::*;
 
+mod page;
+
 /// The mistakes of a file with this text, as (key, whole line).
 fn mistakes(text: &str) -> Vec<Mistake> {
     let (_folder, path) = file(text);

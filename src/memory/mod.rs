@@ -1,4 +1,4 @@
-//! The memory watch (DESIGN §9): what the process has and where it goes, what is alive, how tight
+//! The memory watch: what the process has and where it goes, what is alive, how tight
 //! it is, and what is done about it.
 //!
 //! A leaf: others report to a [`Memory`] what they hold, ask it before they collect a large

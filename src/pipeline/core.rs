@@ -46,7 +46,7 @@ impl Pipeline {
         }
     }
 
-    /// The same, and it learns from `facts` whether the upstream is a mongos, which hides some outcomes (DESIGN §4 rule 4).
+    /// The same, and it learns from `facts` whether the upstream is a mongos, which hides some outcomes (docs/coherence.md, rule 4).
     #[must_use]
     pub fn with_facts(self, facts: Arc<UpstreamFacts>) -> Pipeline {
         Pipeline { facts, ..self }

@@ -2,7 +2,7 @@
 //!
 //! A [`Request`] walks down the stages (each one file, in the order of
 //! `stages/mod.rs`) to a [`Backend`], and its [`Reply`] walks back. The pipeline,
-//! not a stage, runs the fences of DESIGN §4, so that no stage can break them.
+//! not a stage, runs the fences of docs/coherence.md, so that no stage can break them.
 
 mod core;
 mod error;

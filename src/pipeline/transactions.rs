@@ -1,4 +1,4 @@
-//! Fences of open transactions (DESIGN §4 rule 5): a transaction's writes stay fenced
+//! Fences of open transactions (docs/coherence.md, rule 5): a transaction's writes stay fenced
 //! until its commit or abort is answered, or a later transaction of the same session
 //! has been accepted by the server. One whose first statement was refused was never open.
 //!

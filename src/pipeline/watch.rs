@@ -1,4 +1,4 @@
-//! What is known of writes that go around the proxy (DESIGN §4 rules 8, 9 and 14).
+//! What is known of writes that go around the proxy (docs/coherence.md, rules 8, 9 and 14).
 //!
 //! A change stream reads every write of the deployment and hands it to a [`Landed`]; how far it has
 //! come stands in the [`Horizon`], which the cache asks when it serves and when it stores.

@@ -1,4 +1,4 @@
-//! Authentication, relayed step by step over a link of its own (DESIGN §3).
+//! Authentication, relayed step by step over a link of its own.
 //!
 //! What fails is counted, and logged with the client's address at a bounded rate: the server's log has only the proxy's.
 

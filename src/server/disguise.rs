@@ -1,4 +1,4 @@
-//! No real host name reaches a client (DESIGN §3): server addresses in answers to
+//! No real host name reaches a client: server addresses in answers to
 //! administrative commands, and in error texts, become the address that the client knows.
 //!
 //! Only commands that report on servers are looked into; documents of users never are.

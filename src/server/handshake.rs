@@ -1,4 +1,4 @@
-//! `hello`, answered by the proxy from the upstream's own hello (DESIGN §3).
+//! `hello`, answered by the proxy from the upstream's own hello.
 //!
 //! Everything that names a server is taken out or replaced, so that no driver walks
 //! around the proxy. Fields that Petiole doesn't know pass in both directions.

@@ -1,4 +1,4 @@
-//! What the cache promises, one promise at a time (DESIGN §4). All of them at once are in
+//! What the cache promises, one promise at a time (docs/coherence.md). All of them at once are in
 //! `linear`.
 
 use bson::{Document, doc};

@@ -1,4 +1,4 @@
-//! Causally consistent sessions across proxies (DESIGN §4 rule 9).
+//! Causally consistent sessions across proxies (docs/coherence.md, rule 9).
 //!
 //! One session hops between two proxies before one replica set, as a driver whose application has
 //! several: each command carries the latest `operationTime` and `$clusterTime` that the session has

@@ -1,8 +1,8 @@
 //! Does a filter match a document? As the server would answer, or [`Tri::Unknown`].
 //!
 //! The filter is read where it lies, operator by operator, for every document: no parse tree,
-//! nothing allocated. `No` and `Yes` are promises that the cache's coherence rests on (DESIGN
-//! §4.7), so whatever isn't certain is `Unknown`: operators that aren't listed here, filters that
+//! nothing allocated. `No` and `Yes` are promises that the cache's coherence rests on
+//! (docs/coherence.md, rule 7), so whatever isn't certain is `Unknown`: operators that aren't listed here, filters that
 //! the server would refuse, broken bytes, too much nesting or work.
 //!
 //! - `walk.rs`: the values a path leads to, through arrays.

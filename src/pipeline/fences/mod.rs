@@ -1,4 +1,4 @@
-//! Fences: what may be changing right now (DESIGN §4 rules 1, 2, 4, 7).
+//! Fences: what may be changing right now (docs/coherence.md, rules 1, 2, 4, 7).
 //!
 //! A fence stands from before a write is sent until its reply has come and before
 //! that reply goes to the client. A stored answer may be served while nothing it depends on is

@@ -1,4 +1,4 @@
-//! Writes of this proxy whose events are still to come (DESIGN §4 rule 8).
+//! Writes of this proxy whose events are still to come (docs/coherence.md, rule 8).
 //!
 //! A write's own fence has ended all that the write may have changed, so its event has nothing to say of answers from before.
 //! It does of answers to reads that were sent after the write's reply: such a read may lawfully have missed the write (a

@@ -1,4 +1,4 @@
-//! Rules of DESIGN §4 that a test can switch off, to see that it would notice.
+//! Rules of docs/coherence.md that a test can switch off, to see that it would notice.
 //!
 //! A test of linearizability that finds nothing has shown something only if it finds something
 //! once a rule is missing. Serving a stored answer never looks here.

@@ -1,4 +1,4 @@
-//! Writes of several clients sent as one (DESIGN §5).
+//! Writes of several clients sent as one (docs/coherence.md, rules 15 to 18).
 //!
 //! Group commit: the first writes of a group leave at once, as the bytes that came (`batch.at_once`), unless many have just left together;
 //! those that come while they are under way queue, and leave together when one returns. Nobody waits

@@ -1,4 +1,4 @@
-//! Single flight (DESIGN §4 rule 3): one read for several who ask the same.
+//! Single flight (docs/coherence.md, rule 3): one read for several who ask the same.
 //!
 //! A reader may join if nothing that the read meets was being written since the flight began, as
 //! far as that can be told before the answer is known; once it is, whoever joined takes it only

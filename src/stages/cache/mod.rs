@@ -1,4 +1,4 @@
-//! Repeated reads answered from memory (DESIGN §4).
+//! Repeated reads answered from memory (docs/coherence.md).
 //!
 //! `find`, `aggregate`, `count` and `distinct`. An entry is served only while nothing that it
 //! depends on is being written or has changed ([`Tie`](crate::pipeline::Tie)), it is stored only
@@ -185,7 +185,7 @@ impl Cache {
         })
     }
 
-    /// Whether an answer is at least as late as cluster time `after` (DESIGN §4 rule 9).
+    /// Whether an answer is at least as late as cluster time `after` (docs/coherence.md, rule 9).
     fn reaches(&self, entry: &Entry, after: Option<u64>) -> bool {
         let Some(after) = after else {
             return true;

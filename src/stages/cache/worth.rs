@@ -1,4 +1,4 @@
-//! Which reads are worth their place (DESIGN §4 rule 13).
+//! Which reads are worth their place (docs/coherence.md, rule 13).
 //!
 //! Reads of one shape (a command with its values removed, in one collection) share a record of
 //! what their entries bring: how often they are served, how many leave, how much time those that

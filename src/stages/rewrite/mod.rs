@@ -1,4 +1,4 @@
-//! Queries turned into cheaper ones of the same meaning, and rules of the operator's own (DESIGN §7).
+//! Queries turned into cheaper ones of the same meaning, and rules of the operator's own.
 //!
 //! Before the cache, so that equal meanings share a key. Reads only: `find`, `aggregate`, `count`,
 //! `distinct`, and `explain` of them. Whatever isn't known through and through is handed on as

@@ -1,4 +1,4 @@
-//! Watches the deployment for writes that go around the proxy (DESIGN §4 rule 8).
+//! Watches the deployment for writes that go around the proxy (docs/coherence.md, rule 8).
 //!
 //! - `poll`: asks the primary for its last write, again and again.
 //! - `stream`: the change stream; opens it, follows it, opens it anew.

@@ -36,7 +36,7 @@ pub const ANY_ORDER: Rule = ("", Mask::Unordered);
 
 /// Masks that hold for every reply.
 pub const EVERYWHERE: &[Rule] = &[
-    // A reply from a cache carries none (DESIGN.md §4 rule 9).
+    // A reply from a cache carries none (docs/coherence.md, rule 9).
     ("$clusterTime", Mask::Drop),
     ("operationTime", Mask::Value),
     ("opTime", Mask::Value),

@@ -1,4 +1,4 @@
-//! Every history through one proxy is linearizable (DESIGN §4): many readers and writers on a few
+//! Every history through one proxy is linearizable (docs/coherence.md): many readers and writers on a few
 //! keys, with every kind of write and every shape of read, and each answer judged.
 //!
 //! - `model`: what is known of every key; `judge`: whether an answer may be given

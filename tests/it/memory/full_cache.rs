@@ -1,4 +1,4 @@
-//! The memory that the process has is what the cache says it holds (DESIGN §4 rule 12).
+//! The memory that the process has is what the cache says it holds (docs/coherence.md, rule 12).
 
 use super::documents::{self, DOCUMENTS, find, size};
 use crate::parts::asker::Asker;

@@ -1,4 +1,4 @@
-//! What the cache keeps through a write: proofs of DESIGN §4.7 against a real mongod.
+//! What the cache keeps through a write: proofs of docs/coherence.md, rule 7 against a real mongod.
 
 mod matcher;
 pub mod random;

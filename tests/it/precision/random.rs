@@ -324,7 +324,7 @@ impl Random {
         filter
     }
 
-    /// An update by operators, and the paths that DESIGN §4.7 says it touches.
+    /// An update by operators, and the paths that docs/coherence.md, rule 7 says it touches.
     pub fn update(&mut self) -> (Document, Vec<String>) {
         let path = self.pick(&[
             "a",

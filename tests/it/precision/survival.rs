@@ -1,4 +1,4 @@
-//! What the rules of survival keep is what the server would answer now (DESIGN §4 rule 7).
+//! What the rules of survival keep is what the server would answer now (docs/coherence.md, rule 7).
 //!
 //! Random reads of a small collection, then random writes to it; before each write the rules say
 //! which answers survive it, after it the server is asked again. Every write is judged three times: by

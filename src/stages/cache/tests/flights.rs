@@ -1,4 +1,4 @@
-//! One read for several who ask the same (DESIGN §4 rule 3).
+//! One read for several who ask the same (docs/coherence.md, rule 3).
 //!
 //! Futures are polled by hand: one that has been polled once has done all that it can do before
 //! the server answers, so the order of events is exact.
