@@ -175,6 +175,10 @@ impl State {
         standalone: bool,
         bulk: Bulk,
     ) -> Result<Document, Failure> {
+        // (The proxy's own question of whether the server demands a login.)
+        if command.contains_key("dbStats") {
+            return Ok(doc! {"ok": 1.0});
+        }
         let trouble = self.troubles.pop_front().unwrap_or(Trouble::None);
         self.asked.push(command.clone());
         match trouble {
