@@ -48,11 +48,13 @@ pub enum Bypass {
     Memory,
     /// The watch leaves the collection out, until it has heard of this read.
     Unwatched,
+    /// The command is longer than what is analysed.
+    TooLong,
 }
 
 impl Bypass {
     /// How many reasons there are.
-    pub const COUNT: usize = Bypass::Unwatched as usize + 1;
+    pub const COUNT: usize = Bypass::TooLong as usize + 1;
 
     /// All reasons, in order.
     pub const ALL: [Bypass; Bypass::COUNT] = [
@@ -78,6 +80,7 @@ impl Bypass {
         Bypass::NotWorthIt,
         Bypass::Memory,
         Bypass::Unwatched,
+        Bypass::TooLong,
     ];
 
     /// The word used in metrics, status and logs.
@@ -105,6 +108,7 @@ impl Bypass {
             Bypass::NotWorthIt => "not_worth_it",
             Bypass::Memory => "memory",
             Bypass::Unwatched => "unwatched",
+            Bypass::TooLong => "too_long",
         }
     }
 }

@@ -46,7 +46,7 @@ pub use filters::{Filters, filters};
 pub use footprint::{Footprint, Namespace, footprint};
 pub use key::{KEY_COMMAND, Wish, canonical};
 pub use kind::Kind;
-pub use matcher::{Equality, Reached, values_at};
+pub use matcher::{Equality, Reached, Work, values_at};
 pub use parse::{Command, Span};
 pub use path::Paths;
 pub use read_plan::{ReadPlan, ReadShape};

@@ -10,6 +10,8 @@ pub struct Paths {
     all: bool,
     /// Sorted, each once.
     list: Vec<String>,
+    /// Bytes of all of them.
+    bytes: usize,
 }
 
 impl Paths {
@@ -24,21 +26,26 @@ impl Paths {
     pub fn all() -> Paths {
         Paths {
             all: true,
-            list: Vec::new(),
+            ..Paths::default()
         }
     }
 
-    /// Adds a path. A set that would hold more than `MOST` (256) paths holds every path instead: less is known
-    /// of it then, and the work for one command stays bounded.
+    /// Adds a path. A set that would hold more than `MOST` (256) paths, or more than 16 KiB of them, holds every
+    /// path instead: less is known of it then, and the work for one command stays bounded.
     pub fn insert(&mut self, path: &str) {
         if self.all {
+            return;
+        }
+        if path.len() > MOST_BYTES || path.matches('.').count() >= MOST_PARTS {
+            *self = Paths::all();
             return;
         }
         let parts = path.split('.').enumerate();
         let kept = parts.filter(|(at, part)| *at == 0 || !is_numeric(part));
         let path = kept.map(|(_, part)| part).collect::<Vec<_>>().join(".");
         if let Err(at) = self.list.binary_search(&path) {
-            if self.list.len() >= MOST {
+            self.bytes += path.len();
+            if self.list.len() >= MOST || self.bytes > MOST_BYTES {
                 *self = Paths::all();
                 return;
             }
@@ -68,6 +75,12 @@ impl Paths {
         !self.all && self.list.is_empty()
     }
 
+    /// How many paths are told apart; none if it is every path.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
     /// The paths, in order; none if it is every path.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.list.iter().map(String::as_str)
@@ -79,8 +92,21 @@ impl Paths {
         if self.all || other.all {
             return !self.is_empty() && !other.is_empty();
         }
+        if self.list.len() * other.list.len() > FEW_PAIRS {
+            return self.holds_one_around(other) || other.holds_one_around(self);
+        }
         self.iter()
             .any(|a| other.iter().any(|b| one_in_the_other(a, b)))
+    }
+
+    /// Whether a path here is one of the others, or one of them lies in it.
+    fn holds_one_around(&self, others: &Paths) -> bool {
+        let holds = |path: &str| self.list.binary_search_by(|p| p.as_str().cmp(path)).is_ok();
+        others.iter().any(|other| {
+            let ends = other.match_indices('.').map(|(at, _)| at);
+            ends.chain([other.len()])
+                .any(|end| other.get(..end).is_some_and(holds))
+        })
     }
 }
 
@@ -90,9 +116,17 @@ fn one_in_the_other(a: &str, b: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// Most paths of a set that are told apart. Sets are compared path by path, so that two full ones cost 65,536
-/// comparisons; commands that applications send name a few dozen at most.
+/// Most paths of a set that are told apart. Commands that applications send name a few dozen at most.
 pub(super) const MOST: usize = 256;
+
+/// Most bytes of them.
+const MOST_BYTES: usize = 16 * 1024;
+
+/// Most components of a path. The server allows fewer than 200 levels.
+const MOST_PARTS: usize = 100;
+
+/// As many pairs are compared one by one, which is quicker than to look up every part of every path.
+const FEW_PAIRS: usize = 64;
 
 /// True for an array position.
 #[must_use]
@@ -149,6 +183,31 @@ mod tests {
         assert!(!set.is_all(), "a path that it holds adds nothing");
         set.insert("one_more");
         assert!(set.is_all());
+    }
+
+    #[test]
+    fn a_set_of_long_paths_holds_every_path() {
+        let long = ["a".repeat(MOST_BYTES / 2), "b".repeat(MOST_BYTES / 2)];
+        let mut set = paths(&[&long[0], &long[1]]);
+        assert!(!set.is_all());
+        set.insert("c");
+        assert!(set.is_all());
+        assert!(paths(&[&"a".repeat(MOST_BYTES + 1)]).is_all());
+    }
+
+    #[test]
+    fn large_sets_meet_exactly_where_some_of_their_paths_do() {
+        let names = ["a", "a.b", "a.b.c", "a-b", "a.bc", "b", "b.c", "ab"];
+        let filler: Vec<String> = (0..100).map(|i| format!("x{i}.y")).collect();
+        for one in names {
+            for other in names {
+                let mut large = paths(&[one]);
+                filler.iter().for_each(|path| large.insert(path));
+                let expected = one_in_the_other(one, other);
+                assert_eq!(large.meets(&paths(&[other])), expected, "{one} {other}");
+                assert_eq!(paths(&[other]).meets(&large), expected, "{other} {one}");
+            }
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::statement::top_level;
 use crate::wire::build::DocBuf;
 use crate::wire::doc;
 
-/// Some top-level fields.
+/// Some top-level fields. The lists are sorted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Fields {
     /// These.
@@ -33,8 +33,8 @@ impl Fields {
 
     pub fn holds(&self, field: &str) -> bool {
         match self {
-            Fields::Only(list) => list.iter().any(|f| f == field),
-            Fields::Except(list) => !list.iter().any(|f| f == field),
+            Fields::Only(list) => is_in(list, field),
+            Fields::Except(list) => !is_in(list, field),
         }
     }
 
@@ -94,7 +94,7 @@ impl Projection {
         let (mut wholes, mut parts) = (Vec::new(), Vec::new());
         let mut simple = true;
         for (at, field) in doc::elements(projection).enumerate() {
-            // (Fields are compared one by one below: a projection with too many isn't followed.)
+            // (Each field is held against writes' paths: a projection with too many isn't followed.)
             let (Ok(field), true) = (field, at < MOST) else {
                 return Projection::summary(Fields::all());
             };
@@ -123,12 +123,14 @@ impl Projection {
         if !simple || modes.iter().any(|mode| *mode != including) {
             return Projection::odd(id != Some(false) && !id_is_odd);
         }
+        let parts = sorted(parts);
+        let is_whole = |field: &&String| !is_in(&parts, field);
         let mixed = !parts.is_empty();
         if including {
             if id != Some(false) {
                 wholes.push("_id".to_owned());
             }
-            let whole = wholes.iter().filter(|f| !parts.contains(f)).cloned();
+            let whole = wholes.iter().filter(is_whole).cloned();
             let whole = Fields::Only(sorted(whole.collect()));
             wholes.extend(parts);
             Projection {
@@ -140,7 +142,7 @@ impl Projection {
             if id == Some(false) {
                 wholes.push("_id".to_owned());
             }
-            let depends = wholes.iter().filter(|f| !parts.contains(f)).cloned();
+            let depends = wholes.iter().filter(is_whole).cloned();
             let depends = Fields::Except(sorted(depends.collect()));
             wholes.extend(parts);
             Projection {
@@ -183,6 +185,10 @@ impl Projection {
         }
         Cow::Owned(out.finish())
     }
+}
+
+fn is_in(sorted: &[String], field: &str) -> bool {
+    sorted.binary_search_by(|f| f.as_str().cmp(field)).is_ok()
 }
 
 fn sorted(mut list: Vec<String>) -> Vec<String> {

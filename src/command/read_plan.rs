@@ -66,9 +66,12 @@ impl ReadShape {
 
 impl ReadPlan {
     /// The plan of a find, count, distinct or aggregate: a command document whose first key is
-    /// the command's name. `None` if it can't be reasoned about: then any write to the collection
+    /// the command's name. `None` if it can't be reasoned about, or is longer than 128 KiB: then any write to the collection
     /// may change its answer.
     pub fn of(command: &[u8]) -> Option<ReadPlan> {
+        if command.len() > LONGEST {
+            return None;
+        }
         doc::check(command).ok()?;
         let first = doc::elements(command).next()?.ok()?;
         first.as_str()?;
@@ -205,6 +208,10 @@ fn order(sort: Option<&[u8]>) -> Paths {
     }
     paths
 }
+
+/// A longer command isn't reasoned about: its answer ends with any write to the collection. Each write that may affect
+/// it would read it again.
+const LONGEST: usize = 128 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -181,6 +181,20 @@ impl Selector {
 }
 
 impl Statement {
+    /// How much there is to look at in it, in the measure of [`Work`](super::Work).
+    pub fn size(&self) -> usize {
+        let selects = self.selects.as_ref().map_or(0, |s| s.filter.len());
+        let changes = match &self.change {
+            Change::Paths { paths, sets } => 16 * paths.len() + sets.len(),
+            Change::Nothing | Change::Removes | Change::Replaces => 0,
+        };
+        let inserts = match &self.inserts {
+            Inserts::Document(document) | Inserts::Seeded(document) => document.len(),
+            Inserts::Nothing | Inserts::Anything => 0,
+        };
+        4 + (selects + changes + inserts) / 32
+    }
+
     fn removes(selector: Selector) -> Statement {
         Statement {
             selects: Some(selector),
@@ -271,7 +285,8 @@ impl Inserts {
             Inserts::Anything => None,
             Inserts::Seeded(seed) => doc::find(seed, top).map(|_| matcher::values_at(seed, path)),
             Inserts::Document(document) => {
-                (!filled_in(document).contains(&top)).then(|| matcher::values_at(document, path))
+                let is_known = !filled_in(document)?.contains(&top);
+                is_known.then(|| matcher::values_at(document, path))
             }
         }
     }
@@ -290,17 +305,18 @@ impl Change {
 }
 
 /// The top-level fields whose value isn't what the document says, because the server fills it in:
-/// a missing `_id`, and timestamps of zero.
-pub(super) fn filled_in(document: &[u8]) -> Vec<&str> {
+/// a missing `_id`, and timestamps of zero. `None`: they are more than are told apart.
+pub(super) fn filled_in(document: &[u8]) -> Option<Vec<&str>> {
     let mut fields: Vec<&str> = doc::elements(document)
         .map_while(Result::ok)
         .filter(|field| field.as_timestamp() == Some(0))
         .map(|field| field.key)
+        .take(MOST_FILLED_IN + 1)
         .collect();
     if doc::find(document, "_id").is_none() {
         fields.push("_id");
     }
-    fields
+    (fields.len() <= MOST_FILLED_IN).then_some(fields)
 }
 
 /// The document `{a: {b: value}}` that has nothing but an element `a.b: value`.
@@ -324,6 +340,9 @@ pub(super) fn nested(element: &Element<'_>) -> Vec<u8> {
 pub(super) fn top_level(path: &str) -> &str {
     path.split('.').next().unwrap_or(path)
 }
+
+/// Fields of one document that the server fills in, and that are told apart: a few timestamps at most.
+const MOST_FILLED_IN: usize = 32;
 
 /// A write with more statements than this is one to the whole collection.
 pub const MOST: usize = 1_000;

@@ -8,7 +8,7 @@
 //! "The same answer" is one that the server could give now: where there's no total sort, any
 //! lawful order will do, and any lawful choice of documents at a limit.
 
-use super::matcher::{self, Equality, Reached};
+use super::matcher::{self, Equality, Reached, Work};
 use super::path::Paths;
 use super::read_plan::{ReadPlan, ReadShape};
 use super::statement::{Change, Inserts, Selector, Statement, filled_in, nested, top_level};
@@ -44,44 +44,54 @@ pub enum Reach {
 ///
 /// `pre_image`: top-level fields that the only document that the statement selects has, and which the statement leaves
 /// as they are (it may have others). A read whose filter refuses those sees nothing of the change.
+///
+/// `work`: what the proof may cost. Nothing survives once that is spent.
 pub fn survives(
     plan: &ReadPlan,
     documents: Option<&mut dyn Iterator<Item = &[u8]>>,
     statement: &Statement,
     pre_image: Option<&[u8]>,
+    work: &Work,
 ) -> bool {
-    insert_misses(plan, statement)
-        && (refuses(plan, pre_image) || change_misses(plan, documents, statement))
+    work.spend(ONE_PROOF)
+        && insert_misses(plan, statement, work)
+        && (refuses(plan, pre_image, work) || change_misses(plan, documents, statement, work))
 }
 
 /// Whether the read's filter certainly doesn't match a document with these fields.
-fn refuses(plan: &ReadPlan, fields: Option<&[u8]>) -> bool {
-    fields.is_some_and(|fields| {
-        matcher::matches_partial(plan.filter(), fields, plan.strings()) == Tri::No
-    })
+fn refuses(plan: &ReadPlan, fields: Option<&[u8]>, work: &Work) -> bool {
+    let refuses = |fields| {
+        matcher::matches_partial_within(plan.filter(), fields, plan.strings(), work) == Tri::No
+    };
+    fields.is_some_and(refuses)
 }
 
 /// Whether what the statement inserts certainly doesn't match the read's filter.
-fn insert_misses(plan: &ReadPlan, statement: &Statement) -> bool {
+fn insert_misses(plan: &ReadPlan, statement: &Statement, work: &Work) -> bool {
     let (filter, strings) = (plan.filter(), plan.strings());
     match &statement.inserts {
         Inserts::Nothing => true,
         Inserts::Anything => false,
-        Inserts::Seeded(seed) => matcher::matches_partial(filter, seed, strings) == Tri::No,
+        Inserts::Seeded(seed) => {
+            matcher::matches_partial_within(filter, seed, strings, work) == Tri::No
+        }
         Inserts::Document(document) => {
             if apart(plan, &inserted_id(document)) {
                 return true;
             }
-            let mut filled = filled_in(document);
+            let Some(mut filled) = filled_in(document).filter(|_| work.spend(document.len() / 64))
+            else {
+                return false;
+            };
             if statement.change == Change::Replaces {
                 // The document keeps its own `_id`, which equals this but may be of another type.
                 filled.push("_id");
             }
             let known = |paths: &Paths| !meets_fields(paths, &filled);
             if known(&plan.shape().filter) {
-                return matcher::matches(filter, document, strings) == Tri::No;
+                return matcher::matches_within(filter, document, strings, work) == Tri::No;
             }
-            refuses_part(filter, &without(document, &filled), strings, &known)
+            refuses_part(filter, &without(document, &filled), strings, &known, work)
         }
     }
 }
@@ -91,6 +101,7 @@ fn change_misses(
     plan: &ReadPlan,
     documents: Option<&mut dyn Iterator<Item = &[u8]>>,
     statement: &Statement,
+    work: &Work,
 ) -> bool {
     if statement.change == Change::Nothing {
         return true;
@@ -105,9 +116,9 @@ fn change_misses(
     let shape = plan.shape();
     match effect(shape, &statement.change) {
         Effect::None => true,
-        Effect::Shown => none_selected(shape, documents, selector),
+        Effect::Shown => none_selected(shape, documents, selector, work),
         Effect::Leaving => {
-            leaves(plan, &statement.change) && none_selected(shape, documents, selector)
+            leaves(plan, &statement.change, work) && none_selected(shape, documents, selector, work)
         }
         Effect::Anything => false,
     }
@@ -141,7 +152,7 @@ fn effect(shape: &ReadShape, change: &Change) -> Effect {
             } else if shape.lists
                 && !shape.skips
                 && !shape.hinted
-                && doc::elements(sets).count() > 0
+                && doc::elements(sets).next().is_some()
             {
                 Effect::Leaving
             } else {
@@ -159,6 +170,7 @@ fn none_selected(
     shape: &ReadShape,
     documents: Option<&mut dyn Iterator<Item = &[u8]>>,
     selector: &Selector,
+    work: &Work,
 ) -> bool {
     let Some(documents) = documents else {
         return false;
@@ -168,11 +180,10 @@ fn none_selected(
     for document in documents {
         let known = shape.projection.known(document);
         let refused = if whole {
-            matcher::matches(filter, &known, selector.strings) == Tri::No
+            matcher::matches_within(filter, &known, selector.strings, work) == Tri::No
         } else {
-            refuses_part(filter, &known, selector.strings, &|paths| {
-                shape.projection.tells(paths)
-            })
+            let tells = |paths: &Paths| shape.projection.tells(paths);
+            refuses_part(filter, &known, selector.strings, &tells, work)
         };
         if !refused {
             return false;
@@ -187,22 +198,24 @@ fn refuses_part(
     document: &[u8],
     strings: Strings,
     known: &dyn Fn(&Paths) -> bool,
+    work: &Work,
 ) -> bool {
     // Fields that are missing may be there, unless all that a condition looks at is known.
-    matcher::matches_partial(filter, document, strings) == Tri::No
+    matcher::matches_partial_within(filter, document, strings, work) == Tri::No
         || any_condition(
             filter,
             &mut |condition| {
                 let condition = alone(condition);
-                known(&matcher::paths(&condition))
-                    && matcher::matches(&condition, document, strings) == Tri::No
+                work.spend(1 + condition.len() / 16)
+                    && known(&matcher::paths(&condition))
+                    && matcher::matches_within(&condition, document, strings, work) == Tri::No
             },
             0,
         )
 }
 
 /// Whether a plain `$set` writes what the read's filter doesn't want on exactly that path.
-fn leaves(plan: &ReadPlan, change: &Change) -> bool {
+fn leaves(plan: &ReadPlan, change: &Change, work: &Work) -> bool {
     let Change::Paths { sets, .. } = change else {
         return false;
     };
@@ -211,8 +224,11 @@ fn leaves(plan: &ReadPlan, change: &Change) -> bool {
         any_condition(
             plan.filter(),
             &mut |condition| {
-                condition.key == set.key
-                    && matcher::matches(&alone(condition), &document, plan.strings()) == Tri::No
+                work.spend(1)
+                    && condition.key == set.key
+                    && work.spend(condition.raw.len() / 64)
+                    && matcher::matches_within(&alone(condition), &document, plan.strings(), work)
+                        == Tri::No
             },
             0,
         )
@@ -352,6 +368,9 @@ fn without(document: &[u8], fields: &[&str]) -> Vec<u8> {
 }
 
 const MAX_DEPTH: u32 = 20;
+
+/// What a proof costs besides the values that it looks at.
+const ONE_PROOF: usize = 4;
 
 #[cfg(test)]
 mod tests;

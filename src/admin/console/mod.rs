@@ -126,6 +126,8 @@ impl VirtualDatabase {
                 "the console takes no part in transactions",
             ));
         }
+        doc::check_deep(command.body(), doc::MAX_DEPTH)
+            .map_err(|e| Refused::new(codes::BAD_VALUE, e))?;
         let body = Document::from_reader(&mut command.body().as_ref())
             .map_err(|e| Refused::new(codes::BAD_VALUE, e))?;
         match (command.kind, command.name()) {

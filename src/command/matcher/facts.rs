@@ -92,7 +92,8 @@ pub struct Equality {
 }
 
 /// The equalities that the filter can't match without: `path: value`, `$eq` and `$in`, at its top
-/// level or in a `$and` there, where every value has a key.
+/// level or in a `$and` there, where every value has a key. Not more than 32 of them, that on `_id` among these if
+/// there is one.
 #[must_use]
 pub fn equalities(filter: &[u8], strings: Strings) -> Vec<Equality> {
     let mut found = Vec::new();
@@ -124,8 +125,15 @@ fn equalities_of(
 }
 
 fn equality(conjunct: &Element<'_>, strings: Strings, found: &mut Vec<Equality>) {
+    if conjunct.key != "_id" && found.len() >= MOST_EQUALITIES {
+        return;
+    }
     let mut push = |values: Option<Vec<ValueKey>>| {
-        if let Some(values) = values.filter(|v| !v.is_empty() && v.len() <= MOST_VALUES) {
+        // (One of `_id` tells the most: it finds a place however many came before it.)
+        let has_room = found.len() < MOST_EQUALITIES
+            || conjunct.key == "_id" && found.iter().all(|equality| equality.path != "_id");
+        let is_right = |v: &Vec<ValueKey>| has_room && !v.is_empty() && v.len() <= MOST_VALUES;
+        if let Some(values) = values.filter(is_right) {
             let path = conjunct.key.to_owned();
             found.push(Equality { path, values });
         }
@@ -204,6 +212,9 @@ const ON_THEIR_PATH: [&str; 18] = [
 
 /// A longer `$in` isn't an equality.
 const MOST_VALUES: usize = 64;
+
+/// More equalities aren't told apart: answers are posted under each of them.
+const MOST_EQUALITIES: usize = 32;
 
 /// More values than this aren't listed.
 const MOST_REACHED: usize = 1_000;

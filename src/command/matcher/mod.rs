@@ -42,6 +42,57 @@ pub fn matches_partial(filter: &[u8], seed: &[u8], strings: Strings) -> Tri {
     Matcher::new(strings).filter(filter, scope, 0)
 }
 
+/// Work that may be spent on questions that belong together: the values that are looked at, about. Once it is
+/// spent, every further answer is Unknown.
+#[derive(Debug)]
+pub struct Work(Cell<usize>);
+
+impl Work {
+    /// So much.
+    #[must_use]
+    pub fn new(most: usize) -> Work {
+        Work(Cell::new(most))
+    }
+
+    /// As much as it takes.
+    #[must_use]
+    pub fn unbounded() -> Work {
+        Work::new(usize::MAX)
+    }
+
+    /// Takes some; false once there isn't as much left.
+    pub fn spend(&self, work: usize) -> bool {
+        let left = self.0.get().checked_sub(work);
+        self.0.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
+    /// Whether nothing is left.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.0.get() == 0
+    }
+}
+
+/// As [`matches()`], within `work`.
+pub(super) fn matches_within(filter: &[u8], document: &[u8], strings: Strings, work: &Work) -> Tri {
+    Matcher::within(strings, work).asked(filter, Scope::whole(document), work)
+}
+
+/// As [`matches_partial`], within `work`.
+pub(super) fn matches_partial_within(
+    filter: &[u8],
+    seed: &[u8],
+    strings: Strings,
+    work: &Work,
+) -> Tri {
+    let scope = Scope {
+        document: seed,
+        partial: true,
+    };
+    Matcher::within(strings, work).asked(filter, scope, work)
+}
+
 struct Matcher {
     strings: Strings,
     /// What is left of the work that one answer may cost.
@@ -71,6 +122,21 @@ impl Matcher {
             strings,
             fuel: Cell::new(FUEL),
         }
+    }
+
+    /// One that may take of `work` as much as one answer may cost.
+    fn within(strings: Strings, work: &Work) -> Matcher {
+        Matcher {
+            strings,
+            fuel: Cell::new(FUEL.min(work.0.get())),
+        }
+    }
+
+    fn asked(self, filter: &[u8], scope: Scope<'_>, work: &Work) -> Tri {
+        let had = self.fuel.get();
+        let answer = self.filter(filter, scope, 0);
+        work.spend(had - self.fuel.get() + 1);
+        answer
     }
 
     /// Takes the cost of looking at that many bytes; false once there's nothing left.

@@ -30,8 +30,8 @@ impl Matcher {
             return Tri::Unknown;
         }
         all(elements(operators).map(|operator| match operator {
-            Ok(operator) => self.operator(on, &operator, operators, depth),
-            Err(_) => Tri::Unknown,
+            Ok(operator) if self.spend(0) => self.operator(on, &operator, operators, depth),
+            _ => Tri::Unknown,
         }))
     }
 
@@ -61,10 +61,14 @@ impl Matcher {
             "$mod" => self.modulo(on, operator),
             "$type" => self.of_type(on, operator),
             "$regex" => match Regex::of_operators(siblings) {
-                Some(regex) => self.any(on, |found| regex.matches(found)),
-                None => Tri::Unknown,
+                Some(regex) if self.spend(siblings.len()) => {
+                    self.any(on, |found| self.regex_matches(&regex, found))
+                }
+                _ => Tri::Unknown,
             },
-            "$options" if find(siblings, "$regex").is_some() => Tri::Yes,
+            "$options" if self.spend(siblings.len()) && find(siblings, "$regex").is_some() => {
+                Tri::Yes
+            }
             _ => Tri::Unknown,
         }
     }
@@ -97,9 +101,19 @@ impl Matcher {
         }
     }
 
+    fn regex_matches(&self, regex: &Regex<'_>, found: Option<Element<'_>>) -> Tri {
+        match self.spend(found.map_or(0, |found| found.value.len())) {
+            true => regex.matches(found),
+            false => Tri::Unknown,
+        }
+    }
+
     fn equal_or_regex(&self, found: Option<Element<'_>>, value: &Element<'_>) -> Tri {
         match value.kind {
-            kind::REGEX => Regex::of(value).map_or(Tri::Unknown, |regex| regex.matches(found)),
+            kind::REGEX if !self.spend(value.value.len()) => Tri::Unknown,
+            kind::REGEX => {
+                Regex::of(value).map_or(Tri::Unknown, |regex| self.regex_matches(&regex, found))
+            }
             _ => self.equal(found, value),
         }
     }
@@ -117,6 +131,9 @@ impl Matcher {
                     _ => Tri::No,
                 };
             };
+            if !self.spend(bound.value.len()) {
+                return Tri::Unknown;
+            }
             match compare(&found, bound, self.strings) {
                 Bounded::Order(order) => within(order).into(),
                 Bounded::Apart => Tri::No,
@@ -262,10 +279,12 @@ impl Matcher {
     fn of_type(&self, on: Subject<'_, '_>, operand: &Element<'_>) -> Tri {
         self.any(on, |found| match operand.as_array() {
             None => is_of_type(found, operand),
-            Some(list) if list.len() > 5 => super::any(elements(list).map(|one| match one {
-                Ok(one) => is_of_type(found, &one),
-                Err(_) => Tri::Unknown,
-            })),
+            Some(list) if list.len() > 5 && self.spend(8 * list.len()) => {
+                super::any(elements(list).map(|one| match one {
+                    Ok(one) => is_of_type(found, &one),
+                    Err(_) => Tri::Unknown,
+                }))
+            }
             Some(_) => Tri::Unknown,
         })
     }

@@ -208,6 +208,28 @@ fn too_much_work_is_unknown() {
 }
 
 #[test]
+fn looking_for_fields_of_a_wide_document_is_work_too() {
+    let document: Document = (0..2_000).map(|i| (format!("f{i}"), i.into())).collect();
+    let filter: Document = (0..2_000).map(|i| (format!("f{i}"), i.into())).collect();
+    assert_eq!(ask(&filter, &document), Tri::Unknown);
+    let few: Document = (0..20).map(|i| (format!("f{i}"), i.into())).collect();
+    assert_eq!(ask(&few, &document), Tri::Yes);
+}
+
+#[test]
+fn work_is_shared_by_the_questions_that_belong_together() {
+    let (filter, document) = (bytes(&doc! {"a": 1}), bytes(&doc! {"a": 1}));
+    let work = Work::new(1_000);
+    let answers = (0..1_000).map(|_| matches_within(&filter, &document, Strings::Simple, &work));
+    let answers: Vec<Tri> = answers.collect();
+    assert_eq!(
+        (answers.first(), answers.last()),
+        (Some(&Tri::Yes), Some(&Tri::Unknown))
+    );
+    assert!(work.is_spent());
+}
+
+#[test]
 fn of_a_partial_document_only_its_own_fields_are_known() {
     let seed = bytes(&doc! {"a": 5, "d": {"x": 1}});
     let partial = |filter: Document| matches_partial(&bytes(&filter), &seed, Strings::Simple);
@@ -274,6 +296,18 @@ fn equalities_are_those_no_match_can_do_without() {
     ] {
         assert_eq!(of(none.clone()), [], "{none}");
     }
+}
+
+#[test]
+fn of_many_equalities_some_are_told_and_always_that_on_the_id() {
+    let mut filter: Document = (0..1_000).map(|i| (format!("f{i}"), i.into())).collect();
+    filter.insert("_id", 5);
+    let found = equalities(&bytes(&filter), Strings::Simple);
+    assert_eq!(found.len(), 33);
+    assert_eq!(found.last().map(|e| e.path.as_str()), Some("_id"));
+    let ids = (0..1_000).map(|i| doc! {"_id": i}).collect::<Vec<_>>();
+    let found = equalities(&bytes(&doc! {"$and": ids}), Strings::Simple);
+    assert_eq!(found.len(), 32);
 }
 
 #[test]

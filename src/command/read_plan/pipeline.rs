@@ -6,7 +6,7 @@
 
 use super::{Parts, ReadPlan, order};
 use crate::command::matcher;
-use crate::command::path::Paths;
+use crate::command::path::{MOST, Paths};
 use crate::command::projection::Fields;
 use crate::command::statement::top_level;
 use crate::wire::doc::{self, Element};
@@ -113,6 +113,9 @@ fn depends(stages: &[Element<'_>]) -> Fields {
             Some(used) if narrows => {
                 used.sort_unstable();
                 used.dedup();
+                if used.len() > MOST {
+                    return Fields::all();
+                }
                 return Fields::Only(std::mem::take(used));
             }
             Some(_) => {}
@@ -205,6 +208,7 @@ fn targets(fields: &[u8], used: &mut Option<Vec<String>>) {
 fn expression(value: &Element<'_>, used: &mut Option<Vec<String>>, depth: u32) {
     if depth > MAX_DEPTH {
         *used = None;
+        return;
     }
     if let Some(text) = value.as_str() {
         match text.strip_prefix('$') {

@@ -4,6 +4,10 @@
 //! Only top-level fields that are certain are told: the server takes some from other operators
 //! (`$in` with one value, `$or` with one branch) and from dotted paths too.
 
+use std::collections::{HashMap, HashSet};
+
+use foldhash::fast::RandomState;
+
 use super::{Change, Inserts, Paths, Selector, Statement, pipeline, top_level};
 use crate::command::path::MOST;
 use crate::command::value::ValueKey;
@@ -18,14 +22,17 @@ pub(super) fn statement(
 ) -> Option<Statement> {
     let (change, inserts) = if let Some(stages) = update.as_array() {
         let paths = pipeline::paths(stages);
-        let inserts = seeded(&selector.filter, &paths, &[]);
+        let inserts = match upsert {
+            true => seeded(&selector.filter, &paths, &[]),
+            false => Inserts::Nothing,
+        };
         (by_paths(paths, DocBuf::new()), inserts)
     } else {
         let update = update.as_document()?;
         doc::check(update).ok()?;
         let first = doc::elements(update).next().and_then(Result::ok);
         if first.is_some_and(|first| first.key.starts_with('$')) {
-            by_operators(&selector.filter, update)
+            by_operators(&selector.filter, update, upsert)
         } else {
             let document = with_id(&selector, update);
             (Change::Replaces, Inserts::Document(document))
@@ -50,7 +57,7 @@ fn by_paths(paths: Paths, sets: DocBuf) -> Change {
     }
 }
 
-fn by_operators(filter: &[u8], update: &[u8]) -> (Change, Inserts) {
+fn by_operators(filter: &[u8], update: &[u8], upsert: bool) -> (Change, Inserts) {
     let mut modified = Paths::none();
     // `$setOnInsert` does nothing to a document that is there.
     let mut on_insert = Paths::none();
@@ -83,6 +90,9 @@ fn by_operators(filter: &[u8], update: &[u8]) -> (Change, Inserts) {
                 _ => {}
             }
         }
+    }
+    if !upsert {
+        return (by_paths(modified, sets), Inserts::Nothing);
     }
     on_insert.extend(&modified);
     let inserts = seeded(filter, &on_insert, &values);
@@ -121,24 +131,25 @@ fn seeded(filter: &[u8], touched: &Paths, values: &[Element<'_>]) -> Inserts {
     if touched.is_all() {
         return Inserts::Anything;
     }
-    let is_touched = |field: &str| touched.iter().any(|path| top_level(path) == field);
+    let touched: HashSet<&str, RandomState> = touched.iter().map(top_level).collect();
     let mut found = Vec::new();
     equalities(filter, &mut found, 0);
-    if found.len() > MOST {
-        // (They are compared with each other below.)
+    if found.len() > MOST || values.len() > MOST {
         return Inserts::Anything;
+    }
+    let mut times: HashMap<&str, u32, RandomState> = HashMap::default();
+    for (field, _) in &found {
+        *times.entry(field).or_default() += 1;
     }
     let mut seed = DocBuf::new();
     for (field, value) in &found {
-        let twice = found.iter().filter(|(other, _)| other == field).count() > 1;
-        if !twice && !is_touched(field) {
+        if times.get(field) == Some(&1) && !touched.contains(field) {
             seed.append_value(field, value.kind, value.value);
         }
     }
     for value in values {
         // A field that the selector also names may keep the selector's type.
-        let named = found.iter().any(|(field, _)| *field == value.key);
-        if !named && !value.key.contains('.') {
+        if !times.contains_key(value.key) && !value.key.contains('.') {
             seed.append_raw(value.raw);
         }
     }

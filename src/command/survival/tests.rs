@@ -55,11 +55,11 @@ fn set(fields: Document) -> Document {
 fn kept(plan: &ReadPlan, documents: &[Document], statement: &Statement) -> bool {
     let documents: Vec<_> = documents.iter().map(|d| d.to_vec().unwrap()).collect();
     let mut iter = documents.iter().map(Vec::as_slice);
-    survives(plan, Some(&mut iter), statement, None)
+    survives(plan, Some(&mut iter), statement, None, &Work::unbounded())
 }
 
 fn kept_unseen(plan: &ReadPlan, statement: &Statement) -> bool {
-    survives(plan, None, statement, None)
+    survives(plan, None, statement, None, &Work::unbounded())
 }
 
 #[test]
@@ -394,4 +394,56 @@ fn other_ids_spare_anything() {
             assert!(!kept_unseen(read, &write), "{write:?}");
         }
     }
+}
+
+#[test]
+fn nothing_survives_once_the_work_is_spent() {
+    let read = find(doc! {"a": 1}, doc! {});
+    let write = insert(doc! {"_id": 1, "a": 2});
+    let work = Work::new(100);
+    let kept = (0..100)
+        .filter(|_| survives(&read, None, &write, None, &work))
+        .count();
+    assert!((1..50).contains(&kept), "{kept}");
+}
+
+#[test]
+fn an_insert_of_very_many_zero_timestamps_ends_what_it_may_match() {
+    let zero = Bson::Timestamp(Timestamp {
+        time: 0,
+        increment: 0,
+    });
+    let document = |n: usize| -> Document {
+        let zeros = (0..n).map(|i| (format!("t{i}"), zero.clone()));
+        [("_id".to_owned(), 1.into()), ("a".to_owned(), 2.into())]
+            .into_iter()
+            .chain(zeros)
+            .collect()
+    };
+    let read = find(doc! {"a": 1}, doc! {});
+    assert!(kept(&read, &[], &insert(document(30))));
+    assert!(!kept(&read, &[], &insert(document(1_000))));
+}
+
+#[test]
+fn an_upsert_with_many_fields_inserts_the_same_as_one_with_few() {
+    let fields = |name: &str, n: usize| -> Document {
+        (0..n).map(|i| (format!("{name}{i}"), 1.into())).collect()
+    };
+    let seed = |filter: Document, set: Document| match upsert(filter, doc! {"$set": set}).inserts {
+        Inserts::Seeded(seed) => Some(Document::from_reader(&*seed).unwrap().len()),
+        _ => None,
+    };
+    assert_eq!(seed(fields("a", 100), fields("b", 100)), Some(200));
+    assert_eq!(
+        seed(fields("a", 100), fields("a", 50)),
+        Some(50),
+        "a field of both may keep either value"
+    );
+    assert_eq!(seed(fields("a", 300), fields("b", 10)), None);
+    assert_eq!(seed(fields("a", 10), fields("b", 300)), None);
+    assert_eq!(
+        update(doc! {"a": 1}, set(doc! {"b": 1})).inserts,
+        Inserts::Nothing
+    );
 }

@@ -16,12 +16,12 @@ use tokio::time::Instant;
 
 use super::Fences;
 use super::fence::Origin;
-use super::group::{Affected, Group, SCAN};
+use super::group::{Affected, Group, Judge, SCAN, plan_of};
 use super::own::{OwnWrite, OwnWrites};
 use super::pre_image::{PreImages, Write};
 use super::tie::Tied;
 use super::wanted::Wanted;
-use crate::command::{Effect, Inserts, Reach, ReadPlan, ReadShape, Statement};
+use crate::command::{Effect, Inserts, Reach, ReadPlan, ReadShape, Statement, Work};
 
 /// A collection that is read and written.
 #[derive(Default)]
@@ -84,11 +84,12 @@ impl Collection {
             ..Held::default()
         };
         let groups: Vec<Arc<Group>> = state.groups.values().cloned().collect();
+        let mut judge = Judge::new(write.work());
         for group in groups {
-            let affected = affected(&group, &write, fences);
+            let affected = affected(&group, &write, fences, &mut judge);
             if !matches!(affected, Affected::Everything)
                 && write.knows_anything()
-                && Write::new(statements).reaches_all(group.shape(), fences)
+                && Write::new(statements).reaches_all(group.shape(), fences, &judge.work)
             {
                 held.spared.push(Arc::clone(&group));
             }
@@ -143,9 +144,10 @@ impl Collection {
         };
         held.spared.iter().for_each(|group| group.note_spared());
         let mut ended = Ended::default();
+        let mut judge = Judge::new(write.work());
         for group in held.groups {
             let affected = match judged {
-                true => affected(&group, &write, fences),
+                true => affected(&group, &write, fences, &mut judge),
                 false => Affected::Everything,
             };
             if let Affected::Everything = affected {
@@ -171,7 +173,9 @@ impl Collection {
             let Some(upgraded) = answer.upgrade() else {
                 continue;
             };
-            if judged && write.spares(&*upgraded, fences) {
+            let work = &judge.work;
+            let spares = |plan| write.spares(&*upgraded, &plan, fences, work);
+            if judged && plan_of(&*upgraded, work).is_some_and(spares) {
                 upgraded.tie().revive();
             } else {
                 upgraded.tie().kill();
@@ -196,13 +200,14 @@ impl Collection {
     ) -> Ended {
         let mut state = self.state.lock();
         let write = Write::new(statements);
+        let mut judge = Judge::new(write.work());
         let mut ended = Ended::default();
         let later = |answer: &Arc<dyn Tied>| answer.tie().opened() >= moment;
         state.groups.retain(|_, group| {
             if group.newest() < moment {
                 return true;
             }
-            let answers = match affected(group, &write, fences) {
+            let answers = match affected(group, &write, fences, &mut judge) {
                 Affected::Nothing => return true,
                 Affected::Everything if group.len() > SCAN => {
                     group.kill();
@@ -248,19 +253,27 @@ impl Collection {
     /// The present moment, if no write in flight since `opened` reaches every read of this shape.
     pub fn mark(&self, opened: u64, shape: &ReadShape, fences: &Fences) -> Option<u64> {
         let state = self.state.lock();
+        let work = Work::new(ONE_READ);
         state
             .met_since(opened, None)?
-            .all(|write| !write.reaches_all(shape, fences))
+            .all(|write| !write.reaches_all(shape, fences, &work))
             .then_some(state.now)
     }
 
     /// Whether an answer asked for at `opened` is right for one who came at `mark`: it outlives
     /// every write that had begun by then.
-    pub fn serves(&self, answer: &dyn Tied, opened: u64, mark: u64, fences: &Fences) -> bool {
+    pub fn serves(
+        &self,
+        answer: &dyn Tied,
+        plan: &ReadPlan,
+        (opened, mark): (u64, u64),
+        fences: &Fences,
+    ) -> bool {
         let state = self.state.lock();
+        let work = Work::new(ONE_READ);
         state
             .met_since(opened, Some(mark))
-            .is_some_and(|mut met| met.all(|write| write.spares(answer, fences)))
+            .is_some_and(|mut met| met.all(|write| write.spares(answer, plan, fences, &work)))
     }
 
     /// Stores an answer that was asked for at `opened`, if it outlives all that was in flight
@@ -273,9 +286,10 @@ impl Collection {
         fences: &Fences,
     ) -> bool {
         let mut state = self.state.lock();
+        let work = Work::new(ONE_READ);
         let right = |opened| {
             let met = state.met_since(opened, None);
-            met.is_some_and(|mut met| met.all(|write| write.spares(&**answer, fences)))
+            met.is_some_and(|mut met| met.all(|w| w.spares(&**answer, plan, fences, &work)))
         };
         if !opened.is_none_or(right) {
             state.want_since(opened, plan.shape(), fences);
@@ -353,7 +367,10 @@ impl State {
 
     /// A read of a shape, sent at `opened`, couldn't be stored for what was written since.
     fn want_since(&mut self, opened: Option<u64>, shape: &ReadShape, fences: &Fences) {
-        let met = opened.and_then(|opened| Some(self.met_since(opened, None)?.cloned().collect()));
+        let met = opened.and_then(|opened| {
+            let met = self.met_since(opened, None)?;
+            Some(met.take(MOST_MET).cloned().collect())
+        });
         let met: Vec<Write> = met.unwrap_or_default();
         for write in &met {
             self.want(shape, write, fences);
@@ -400,17 +417,17 @@ impl State {
 }
 
 /// What all statements of a write affect together.
-fn affected(group: &Group, write: &Write, fences: &Fences) -> Affected {
+fn affected(group: &Group, write: &Write, fences: &Fences, judge: &mut Judge) -> Affected {
     let mut answers = Vec::new();
     let mut out_of_reach = false;
     for (statement, pre_image) in write.each(fences) {
         // What reaches a shape doesn't depend on the values: plain inserts are all alike.
         let plain_insert =
             statement.selects.is_none() && matches!(statement.inserts, Inserts::Document(_));
-        if plain_insert && out_of_reach {
+        if plain_insert && out_of_reach && judge.work.spend(1) {
             continue;
         }
-        match group.affected(statement, pre_image) {
+        match group.affected(statement, pre_image, judge) {
             Affected::Nothing => {
                 out_of_reach |= plain_insert && group.reach(statement, None) == Reach::Nothing;
             }
@@ -448,6 +465,12 @@ fn cost(statements: &[Statement]) -> usize {
 
 /// Bytes of ended writes of a collection that are remembered while reads are under way.
 const REMEMBERED: usize = 2 << 20;
+
+/// What judging an answer by the writes that it has met may cost, in the measure of [`Work`]: some milliseconds.
+const ONE_READ: usize = 400_000;
+
+/// Writes that a read has met whose documents are thought about.
+const MOST_MET: usize = 64;
 
 /// Shapes of reads whose answers are told apart, in one collection.
 const MOST_GROUPS: usize = 256;

@@ -22,6 +22,7 @@ pub struct Fence {
 /// What a fence stands on.
 #[derive(Default)]
 pub(super) struct Standing {
+    /// Sorted.
     pub scopes: Vec<u32>,
     pub precise: Vec<(Arc<Collection>, Held)>,
     origin: Origin,
@@ -92,14 +93,17 @@ impl Fence {
 
     fn stand(&mut self, footprint: &Footprint) {
         let mut scopes = self.fences.scopes.of(footprint);
-        scopes.retain(|scope| !self.standing.scopes.contains(scope));
+        scopes.retain(|scope| self.standing.scopes.binary_search(scope).is_err());
         self.fences.scopes.raise(&scopes);
         if self.standing.origin == Origin::Transaction {
             self.fences.scopes.note_held(&scopes, true);
         }
         match self.standing.scopes.is_empty() {
             true => self.standing.scopes = scopes,
-            false => self.standing.scopes.extend(scopes),
+            false => {
+                self.standing.scopes.extend(scopes);
+                self.standing.scopes.sort_unstable();
+            }
         }
         if let Footprint::Statements(ns, statements) = footprint {
             let collection = self.fences.collection_of(&ns.db, &ns.collection);

@@ -6,6 +6,7 @@
 //! with, however many there are. What can't be posted by value is posted under a star, and is a
 //! candidate always.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::atomic::{
@@ -14,15 +15,15 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, Weak};
 
-use foldhash::fast::FixedState;
+use foldhash::fast::{FixedState, RandomState};
 use parking_lot::Mutex;
 
 use super::credit::Brought;
 use super::postings::{POSTING_BYTES, PostingId, Postings};
 use super::tie::Tied;
 use crate::command::{
-    Equality, Reach, Reached, ReadPlan, ReadShape, Selector, Statement, ValueKey, document_keys,
-    known_at, reach, selected_ids, survives, values_at,
+    Equality, Reach, Reached, ReadPlan, ReadShape, Selector, Statement, ValueKey, Work,
+    document_keys, known_at, reach, selected_ids, survives, values_at,
 };
 
 /// Answers of one shape.
@@ -176,8 +177,18 @@ impl Group {
     }
 
     /// The members that a statement may affect. `pre_image`: what is known of the one document that it selects,
-    /// and stays as it is.
-    pub fn affected(&self, statement: &Statement, pre_image: Option<&[u8]>) -> Affected {
+    /// and stays as it is. Once the judge has no work left to spend, all members count as affected.
+    pub fn affected(
+        &self,
+        statement: &Statement,
+        pre_image: Option<&[u8]>,
+        judge: &mut Judge,
+    ) -> Affected {
+        let work = &judge.work;
+        // Where it leads to is looked up for each path that the members are told apart by.
+        if !work.spend(statement.size() * (1 + self.shape.anchor().len())) {
+            return Affected::Everything;
+        }
         let reached = match self.reach(statement, pre_image) {
             Reach::Nothing => return Affected::Nothing,
             Reach::Everything => return Affected::Everything,
@@ -194,6 +205,9 @@ impl Group {
                 pre_image,
             };
             let found = members.find(&self.shape, &sought, &mut slots, &mut kept);
+            if found && !work.spend(slots.len()) {
+                return Affected::Everything;
+            }
             if found {
                 slots.sort_unstable();
                 slots.dedup();
@@ -204,7 +218,10 @@ impl Group {
                 candidates.extend(members.iter().filter_map(|m| m.answer.upgrade()));
             }
         }
-        candidates.retain(|answer| !outlives(&**answer, statement, pre_image));
+        candidates.retain(|answer| !judge.outlives(answer, statement, pre_image));
+        if judge.work.is_spent() {
+            return Affected::Everything;
+        }
         if candidates.is_empty() {
             Affected::Nothing
         } else {
@@ -213,14 +230,57 @@ impl Group {
     }
 }
 
-/// Whether an answer provably stays right.
-pub(super) fn outlives(answer: &dyn Tied, statement: &Statement, pre_image: Option<&[u8]>) -> bool {
-    let Some(plan) = ReadPlan::of(answer.command()) else {
-        return false;
-    };
+/// Judges answers by one write, within bounds.
+pub(super) struct Judge {
+    /// What it may still cost.
+    pub work: Work,
+    /// Plans of the answers that were looked at, by where these are (and so they are held): a write of many statements
+    /// looks at the same answers again and again.
+    plans: HashMap<usize, (Arc<dyn Tied>, Option<ReadPlan>), RandomState>,
+}
+
+impl Judge {
+    pub fn new(work: Work) -> Judge {
+        Judge {
+            work,
+            plans: HashMap::default(),
+        }
+    }
+
+    /// Whether an answer provably stays right.
+    fn outlives(
+        &mut self,
+        answer: &Arc<dyn Tied>,
+        statement: &Statement,
+        pre_image: Option<&[u8]>,
+    ) -> bool {
+        let work = &self.work;
+        let place = Arc::as_ptr(answer).cast::<()>() as usize;
+        let known = self.plans.entry(place);
+        let (_, plan) = known.or_insert_with(|| (Arc::clone(answer), plan_of(&**answer, work)));
+        plan.as_ref()
+            .is_some_and(|plan| outlives_by(plan, &**answer, statement, pre_image, work))
+    }
+}
+
+/// The plan of the read that an answer answers, if there is enough left of `work`.
+pub(super) fn plan_of(answer: &dyn Tied, work: &Work) -> Option<ReadPlan> {
+    let command = answer.command();
+    work.spend(command.len() / 16)
+        .then(|| ReadPlan::of(command))?
+}
+
+/// Whether an answer to a read of this plan provably stays right.
+pub(super) fn outlives_by(
+    plan: &ReadPlan,
+    answer: &dyn Tied,
+    statement: &Statement,
+    pre_image: Option<&[u8]>,
+    work: &Work,
+) -> bool {
     match answer.documents() {
-        Some(mut documents) => survives(&plan, Some(&mut *documents), statement, pre_image),
-        None => survives(&plan, None, statement, pre_image),
+        Some(mut documents) => survives(plan, Some(&mut *documents), statement, pre_image, work),
+        None => survives(plan, None, statement, pre_image, work),
     }
 }
 

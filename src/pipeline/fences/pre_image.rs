@@ -21,12 +21,12 @@ use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::Fences;
-use super::group::outlives;
+use super::group::{outlives_by, plan_of};
 use super::tie::Tied;
 use super::wanted::Wants;
 use crate::command::{
-    Change, Reach, ReadPlan, ReadShape, Selector, Statement, Strings, ValueKey, reach, survives,
-    telling_fields,
+    Change, Reach, ReadPlan, ReadShape, Selector, Statement, Strings, ValueKey, Work, reach,
+    survives, telling_fields,
 };
 use crate::wire::doc::{self, Element};
 
@@ -108,16 +108,24 @@ impl Write {
             .map(move |(at, statement)| (statement, known(at)))
     }
 
-    /// Whether an answer provably stays right.
-    pub fn spares(&self, answer: &dyn Tied, fences: &Fences) -> bool {
+    /// Whether an answer to a read of this plan provably stays right.
+    pub fn spares(&self, answer: &dyn Tied, plan: &ReadPlan, fences: &Fences, work: &Work) -> bool {
         self.each(fences)
-            .all(|(statement, known)| outlives(answer, statement, known))
+            .all(|(statement, known)| outlives_by(plan, answer, statement, known, work))
     }
 
-    /// Whether it may affect all reads of a shape.
-    pub fn reaches_all(&self, shape: &ReadShape, fences: &Fences) -> bool {
-        self.each(fences)
-            .any(|(statement, known)| reach(shape, statement, known) == Reach::Everything)
+    /// Whether it may affect all reads of a shape; also once `work` is spent.
+    pub fn reaches_all(&self, shape: &ReadShape, fences: &Fences, work: &Work) -> bool {
+        self.each(fences).any(|(statement, known)| {
+            !work.spend(statement.size()) || reach(shape, statement, known) == Reach::Everything
+        })
+    }
+
+    /// What judging it may cost: in proportion to what its client has sent, beside a part that is always there.
+    pub fn work(&self) -> Work {
+        let sizes = self.statements.iter().map(Statement::size);
+        let work = LEAST_WORK + WORK_FACTOR * sizes.sum::<usize>();
+        Work::new(work.min(MOST_WORK))
     }
 
     pub fn knows_anything(&self) -> bool {
@@ -132,11 +140,12 @@ impl PreImages {
         if self.known.is_empty() || statements.len() > MOST_STATEMENTS {
             return write;
         }
+        let work = write.work();
         let known = statements.iter().map(|statement| {
             let (key, _) = updated_id(statement)?;
             let known = self.known.get(&key)?;
             let answer = known.answer.upgrade()?;
-            let usable = fences.holds(answer.tie()) && known.stays(&*answer, statements);
+            let usable = fences.holds(answer.tie()) && known.stays(&*answer, statements, &work);
             usable.then(|| PreImage {
                 answer,
                 document: Arc::clone(&known.document),
@@ -216,7 +225,7 @@ impl PreImages {
     /// more are wanted now.
     pub fn want(&mut self, shape: &ReadShape, write: &Write, fences: &Fences) -> usize {
         let mut more = 0;
-        for (statement, known) in write.each(fences) {
+        for (statement, known) in write.each(fences).take(MOST_WANTING) {
             if reach(shape, statement, known) != Reach::Everything {
                 continue;
             }
@@ -264,12 +273,12 @@ impl Known {
     }
 
     /// Whether none of the statements touches what is known.
-    fn stays(&self, answer: &dyn Tied, statements: &[Statement]) -> bool {
-        ReadPlan::of(answer.command()).is_some_and(|plan| {
+    fn stays(&self, answer: &dyn Tied, statements: &[Statement], work: &Work) -> bool {
+        plan_of(answer, work).is_some_and(|plan| {
             let alone = || std::iter::once(&*self.document);
             statements
                 .iter()
-                .all(|s| survives(&plan, Some(&mut alone()), s, None))
+                .all(|s| survives(&plan, Some(&mut alone()), s, None, work))
         })
     }
 }
@@ -296,6 +305,18 @@ fn selected_id(selector: &Selector) -> Option<Element<'_>> {
 
 /// Statements of one write, each of which is compared with each.
 const MOST_STATEMENTS: usize = 16;
+
+/// Statements of one write whose documents are thought about.
+const MOST_WANTING: usize = 64;
+
+/// What judging a write may cost in any case, in the measure of [`Work`]: some milliseconds.
+const LEAST_WORK: usize = 400_000;
+
+/// And for each part of what its client has sent.
+const WORK_FACTOR: usize = 1_024;
+
+/// But not more than this: the collection is locked meanwhile.
+const MOST_WORK: usize = 4_000_000;
 
 /// Known documents before those that are gone are looked for.
 const SWEEP: usize = 64;

@@ -216,8 +216,15 @@ impl Scopes {
         }
     }
 
-    /// What a write meets.
+    /// What a write meets, sorted and each once.
     pub fn of(&self, footprint: &Footprint) -> Vec<u32> {
+        let mut scopes = self.named_by(footprint);
+        scopes.sort_unstable();
+        scopes.dedup();
+        scopes
+    }
+
+    fn named_by(&self, footprint: &Footprint) -> Vec<u32> {
         match footprint {
             Footprint::Nothing => Vec::new(),
             Footprint::Namespaces(list) => list

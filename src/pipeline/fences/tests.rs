@@ -326,3 +326,21 @@ fn an_answer_that_is_dropped_leaves_the_index() {
     drop(answer);
     assert!(index.is_idle(&f));
 }
+
+#[test]
+fn a_write_that_names_very_many_collections_holds_each_scope_once() {
+    let f = fences();
+    let names = (0..100_000).map(|i| Namespace::new("d", &format!("c{}", i % 50_000)));
+    let scopes = f.scopes.of(&Footprint::Namespaces(names.collect()));
+    assert!(scopes.is_sorted_by(|a, b| a < b) && scopes.len() < 20_000);
+    let users = f.open(USERS).unwrap();
+    let mut fence = f.begin(&on("users"));
+    fence.widen(&on("other"));
+    fence.widen(&on("users"));
+    assert!(!f.valid(&users));
+    fence.settle(Effect::Unchanged);
+    assert!(
+        f.valid(&users),
+        "each was lowered as often as it was raised"
+    );
+}

@@ -105,7 +105,10 @@ impl Window {
     pub fn serves(&self, answer: &dyn Tied, mark: Mark) -> bool {
         match &self.precise {
             Some(_) if self.fences.weakening.is(Weakened::Flights) => true,
-            Some(p) => p.collection.serves(answer, p.opened, mark.0, &self.fences),
+            Some(p) => {
+                let since = (p.opened, mark.0);
+                p.collection.serves(answer, &p.plan, since, &self.fences)
+            }
             None => true,
         }
     }

@@ -76,6 +76,9 @@ impl Cache {
             return Err(Bypass::Memory);
         }
         let command = &request.command;
+        if key.len() > LONGEST {
+            return Err(Bypass::TooLong);
+        }
         let sources = check_read(command)?;
         let terms = rules::terms(&self.config, command)?;
         let db = command.db();
@@ -218,6 +221,9 @@ impl Cache {
         }
     }
 }
+
+/// Longest command whose answer is stored, bytes: the work for one read stays bounded.
+const LONGEST: usize = 1 << 20;
 
 /// Ended entries dropped whenever one is stored.
 const SOME: usize = 64;

@@ -24,7 +24,7 @@ pub(super) fn is_wanted(command: &Command) -> bool {
 }
 
 /// The command document, without what belongs to its session, with its first statement in it.
-/// `None` if it is too big.
+/// `None` if it is too big, or nested deeper than servers allow.
 pub(super) fn take(command: &Command, msg: &OpMsg) -> Option<Box<[u8]>> {
     let mut out = DocBuf::new();
     for element in doc::elements(command.body()) {
@@ -47,7 +47,8 @@ pub(super) fn take(command: &Command, msg: &OpMsg) -> Option<Box<[u8]>> {
         out.append_value(name, doc::kind::ARRAY, &list.finish());
     }
     let sample = out.finish();
-    (sample.len() <= LARGEST).then(|| sample.into())
+    let is_fit = sample.len() <= LARGEST && doc::check_deep(&sample, doc::MAX_DEPTH).is_ok();
+    is_fit.then(|| sample.into())
 }
 
 /// Samples kept of a shape.

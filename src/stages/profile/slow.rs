@@ -12,6 +12,7 @@ use super::tally::{Fate, Seen};
 use crate::command::{Namespace, shape_collection, shape_text};
 use crate::config;
 use crate::pipeline::Request;
+use crate::wire::doc;
 
 /// The slow log of a proxy.
 pub struct SlowLog {
@@ -113,6 +114,10 @@ impl SlowLog {
 
 /// The command as people read it, cut at [`LONGEST`].
 fn values(body: &[u8]) -> String {
+    // (What is nested deeper than any server allows would be read, and written as text, by recursion without a bound.)
+    if doc::check_deep(body, doc::MAX_DEPTH).is_err() {
+        return "not shown: it can't be read, or is nested too deeply".to_owned();
+    }
     let Ok(document) = bson::Document::from_reader(body) else {
         return String::new();
     };

@@ -5,7 +5,11 @@ use bson::{Document, doc};
 use super::*;
 use crate::command::Bypass;
 use crate::pipeline::scripted::request;
-use crate::pipeline::{Decision, Reply};
+use crate::pipeline::{Decision, NO_PRINCIPAL, Reply, Request};
+use crate::wire::build::{self, DocBuf};
+use crate::wire::doc::kind;
+use crate::wire::frame::Frame;
+use crate::wire::op_msg::OpMsg;
 
 fn profile(max_shapes: usize) -> Profile {
     let config = config::Profile {
@@ -23,6 +27,10 @@ fn find(field: &str, value: i32) -> Document {
 fn answer(profile: &Profile, command: &Document, decisions: &[Decision], documents: usize) {
     let mut asked = request(command);
     decisions.iter().for_each(|d| asked.trail.note(*d));
+    answer_with(profile, asked, documents);
+}
+
+fn answer_with(profile: &Profile, mut asked: Request, documents: usize) {
     let batch = vec![doc! {"a": 1}; documents];
     let reply = doc! {"cursor": {"firstBatch": batch, "id": 0_i64, "ns": "game.users"}, "ok": 1.0};
     let reply = Reply::document(&asked.frame, &reply.to_vec().unwrap());
@@ -170,4 +178,47 @@ fn slow_requests_are_kept_masked_and_only_so_many_in_a_second() {
             .unwrap()
             .contains("77")
     );
+}
+
+#[test]
+fn a_command_nested_deeper_than_servers_allow_is_neither_shown_nor_kept() {
+    let config = config::Profile {
+        slow_threshold: Duration::ZERO,
+        slow_values: true,
+        ..config::Profile::default()
+    };
+    let profile = Profile::new(&config, 1, true);
+    for depth in [900, 500_000] {
+        answer_with(&profile, request_of(&nested(depth)), 0);
+        let text = profile.slow().last()[0].text.clone().unwrap();
+        assert!(text.contains("nested too deeply"), "{text}");
+    }
+    assert!(profile.observed().iter().all(|o| o.samples.is_empty()));
+}
+
+/// A find by an array in an array and so on, as bytes: to make and to drop that many values would overflow the stack, as
+/// reading them would.
+fn nested(depth: usize) -> Vec<u8> {
+    let mut array: Vec<u8> = Vec::new();
+    for level in (1..=depth).rev() {
+        array.extend(i32::try_from(5 + 8 * level).unwrap().to_le_bytes());
+        array.extend(b"\x040\0");
+    }
+    array.extend(DocBuf::new().finish());
+    array.extend(vec![0; depth]);
+    let mut find = DocBuf::new();
+    find.append_str("find", "c");
+    find.append_doc_with("filter", |out| {
+        out.append_value("a", kind::ARRAY, &array);
+    });
+    find.append_str("$db", "d");
+    find.finish()
+}
+
+fn request_of(body: &[u8]) -> Request {
+    let frame = Frame {
+        bytes: build::op_msg(7, 0, 0, body),
+    };
+    let msg = OpMsg::parse(&frame).unwrap();
+    Request::new(frame, msg, NO_PRINCIPAL.clone())
 }

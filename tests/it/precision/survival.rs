@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use bson::{Document, RawDocumentBuf, doc};
 use petiole::command::matcher::{Reached, values_at};
 use petiole::command::{
-    Change, Command, Paths, Reach, ReadPlan, Selector, Statement, document_keys, known_at, reach,
-    selected_ids, statements, survives,
+    Change, Command, Paths, Reach, ReadPlan, Selector, Statement, Work, document_keys, known_at,
+    reach, selected_ids, statements, survives,
 };
 use petiole::wire::{Frame, build, op_msg::OpMsg};
 
@@ -325,8 +325,15 @@ fn pre_images(r: &mut Random, said: &[Statement], before: &RawDocumentBuf) -> Ve
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
         let told = told.to_vec().unwrap();
-        let stays =
-            |s: &Statement| survives(&read, Some(&mut std::iter::once(told.as_slice())), s, None);
+        let stays = |s: &Statement| {
+            survives(
+                &read,
+                Some(&mut std::iter::once(told.as_slice())),
+                s,
+                None,
+                &Work::unbounded(),
+            )
+        };
         said.iter().all(stays).then(|| told.clone())
     };
     said.iter().map(&mut of).collect()
@@ -339,10 +346,16 @@ fn survives_one(
     pre_image: Option<&[u8]>,
 ) -> bool {
     match answer {
-        Answer::Value(_) => survives(plan, None, statement, pre_image),
+        Answer::Value(_) => survives(plan, None, statement, pre_image, &Work::unbounded()),
         Answer::Documents(list) => {
             let mut documents = list.iter().map(|d| d.as_bytes());
-            survives(plan, Some(&mut documents), statement, pre_image)
+            survives(
+                plan,
+                Some(&mut documents),
+                statement,
+                pre_image,
+                &Work::unbounded(),
+            )
         }
     }
 }

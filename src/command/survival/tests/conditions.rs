@@ -238,7 +238,13 @@ fn leaderboard(guild: impl Into<Bson>) -> ReadPlan {
 }
 
 fn kept_knowing(plan: &ReadPlan, write: &Statement, pre_image: Document) -> bool {
-    survives(plan, None, write, Some(&pre_image.to_vec().unwrap()))
+    survives(
+        plan,
+        None,
+        write,
+        Some(&pre_image.to_vec().unwrap()),
+        &Work::unbounded(),
+    )
 }
 
 #[test]

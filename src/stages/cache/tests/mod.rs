@@ -340,6 +340,23 @@ async fn errors_and_open_cursors_are_not_stored() {
 }
 
 #[tokio::test]
+async fn a_command_that_is_longer_than_what_is_analysed_is_only_passed_on() {
+    let s = setup([batch(1), collection(), batch(1), collection(), batch(1)]);
+    let find = |bytes: usize| {
+        let value = "x".repeat(bytes);
+        doc! {"find": "c", "filter": {"a": value}, "$db": "d"}
+    };
+    let long = s.run(find(2 << 20)).await;
+    assert!(long.trail.has(Decision::Bypassed(Bypass::TooLong)));
+    // Up to there its answer is stored, but any write to the collection ends it.
+    assert!(s.run(find(200 << 10)).await.trail.has(Decision::Stored));
+    assert!(s.run(find(200 << 10)).await.trail.has(Decision::Hit));
+    let insert = Footprint::Namespaces(vec![Namespace::new("d", "c")]);
+    s.fences.begin(&insert).settle(Effect::Changed);
+    assert!(!s.run(find(200 << 10)).await.trail.has(Decision::Hit));
+}
+
+#[tokio::test]
 async fn an_entry_ends_after_its_ttl_when_others_may_write_around_the_proxy() {
     let lives = |ttl| config::Cache {
         ttl,

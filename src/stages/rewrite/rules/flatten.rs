@@ -18,7 +18,9 @@ use super::Site;
 
 pub(super) fn apply(top: &mut Vec<Node<'_>>, site: Site) -> bool {
     let mut flat = top.clone();
-    let changed = conjunction(&mut flat);
+    let Some(changed) = conjunction(&mut flat) else {
+        return false;
+    };
     if !changed || flat.is_empty() && !top.is_empty() && !site.may_be_empty() {
         return false;
     }
@@ -26,19 +28,20 @@ pub(super) fn apply(top: &mut Vec<Node<'_>>, site: Site) -> bool {
     true
 }
 
-fn conjunction(nodes: &mut Vec<Node<'_>>) -> bool {
+/// `None`: there are too many conditions side by side to be compared with each other.
+fn conjunction(nodes: &mut Vec<Node<'_>>) -> Option<bool> {
     let mut changed = false;
     let mut flat: Vec<Node<'_>> = Vec::with_capacity(nodes.len());
     for mut node in std::mem::take(nodes) {
         match &mut node {
             Node::And(members) => {
-                conjunction(members);
+                conjunction(members)?;
                 changed = true;
                 flat.append(members);
                 continue;
             }
             Node::Or(branches) => {
-                changed |= disjunction(branches);
+                changed |= disjunction(branches)?;
                 if branches.len() == 1 {
                     changed = true;
                     match branches.pop() {
@@ -52,20 +55,23 @@ fn conjunction(nodes: &mut Vec<Node<'_>>) -> bool {
         }
         flat.push(node);
     }
+    if flat.len() > MOST_SIDE_BY_SIDE {
+        return None;
+    }
     for node in flat {
         match joins(nodes, node) {
             Ok(()) => changed = true,
             Err(node) => nodes.push(node),
         }
     }
-    changed
+    Some(changed)
 }
 
-fn disjunction(branches: &mut Vec<Node<'_>>) -> bool {
+fn disjunction(branches: &mut Vec<Node<'_>>) -> Option<bool> {
     let mut changed = false;
     for mut branch in std::mem::take(branches) {
         if let Node::And(members) = &mut branch {
-            changed |= conjunction(members);
+            changed |= conjunction(members)?;
             if let [Node::Or(inner)] = members.as_mut_slice() {
                 changed = true;
                 branches.append(inner);
@@ -74,7 +80,7 @@ fn disjunction(branches: &mut Vec<Node<'_>>) -> bool {
         }
         branches.push(branch);
     }
-    changed
+    Some(changed)
 }
 
 /// Joins the operators on a path with those that are there for it, or gives them back.
@@ -93,6 +99,9 @@ fn joins<'a>(nodes: &mut [Node<'a>], node: Node<'a>) -> Result<(), Node<'a>> {
     }
     Err(Node::Field(field))
 }
+
+/// Most conditions of a conjunction: each is compared with each.
+const MOST_SIDE_BY_SIDE: usize = 200;
 
 fn are_apart(one: &Field<'_>, other: &Field<'_>) -> bool {
     let is_literal = |test: &Test<'_>| matches!(test, Test::Literal(_));

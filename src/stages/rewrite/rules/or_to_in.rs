@@ -23,16 +23,21 @@ pub(super) fn apply(top: &mut Vec<Node<'_>>, _: Site) -> bool {
 
 fn merge(branches: &mut Vec<Node<'_>>) -> bool {
     let before = branches.len();
-    for branch in std::mem::take(branches) {
-        let joined = match (branches.last_mut(), values(&branch)) {
-            (Some(last), Some((path, mut more))) => match values(last) {
-                Some((same, mut all)) if same == path => {
-                    all.append(&mut more);
-                    *last = asking(path, all);
-                    true
+    for mut branch in std::mem::take(branches) {
+        // (Values are moved into the list of the branch before, which grows in place: copying it for each
+        // branch would take time by the square of their number.)
+        let joined = match (branches.last_mut().and_then(asking), asking(&mut branch)) {
+            (Some(last), Some(more)) if last.path == more.path => {
+                let more = take_values(more);
+                match last.tests.as_mut_slice() {
+                    [Test::In(all)] => all.extend(more),
+                    _ => {
+                        let all = take_values(last).into_iter().chain(more).collect();
+                        last.tests = vec![Test::In(all)];
+                    }
                 }
-                _ => false,
-            },
+                true
+            }
             _ => false,
         };
         if !joined {
@@ -42,22 +47,27 @@ fn merge(branches: &mut Vec<Node<'_>>) -> bool {
     branches.len() < before
 }
 
-fn asking<'a>(path: &'a str, values: Vec<Element<'a>>) -> Node<'a> {
-    let tests = vec![Test::In(values)];
-    Node::And(vec![Node::Field(Field { path, tests })])
-}
-
-/// The path of a branch that asks for some values only, and the values.
-fn values<'a>(branch: &Node<'a>) -> Option<(&'a str, Vec<Element<'a>>)> {
+/// The field of a branch that asks for some values at one path only.
+fn asking<'a, 'n>(branch: &'n mut Node<'a>) -> Option<&'n mut Field<'a>> {
     let Node::And(conditions) = branch else {
         return None;
     };
-    let [Node::Field(field)] = conditions.as_slice() else {
+    let [Node::Field(field)] = conditions.as_mut_slice() else {
         return None;
     };
-    match field.only()? {
-        Test::Literal(value) if is_scalar(value) => Some((field.path, vec![*value])),
-        Test::In(values) if !values.is_empty() => Some((field.path, values.clone())),
-        _ => None,
+    let asks = match field.only()? {
+        Test::Literal(value) => is_scalar(value),
+        Test::In(values) => !values.is_empty(),
+        _ => false,
+    };
+    asks.then_some(field)
+}
+
+/// The values that such a field asks for.
+fn take_values<'a>(field: &mut Field<'a>) -> Vec<Element<'a>> {
+    match std::mem::take(&mut field.tests).pop() {
+        Some(Test::Literal(value)) => vec![value],
+        Some(Test::In(values)) => values,
+        _ => Vec::new(),
     }
 }

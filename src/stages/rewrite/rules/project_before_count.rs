@@ -11,6 +11,8 @@
 //!
 //! Measured: documents examined by a count on an indexed path, from all of the range to none.
 
+use std::collections::HashSet;
+
 use super::super::pipeline::{Stage, are_plain, first_count, is_plain_name};
 use crate::wire::doc::{self, Element, kind};
 
@@ -32,7 +34,7 @@ fn only_keeps(stage: &Stage<'_>) -> bool {
     let Some(fields) = spec.and_then(|spec| spec.as_document()) else {
         return false;
     };
-    let mut names = Vec::new();
+    let mut names = HashSet::new();
     for field in doc::elements(fields) {
         let Ok(field) = field else {
             return false;
@@ -41,10 +43,9 @@ fn only_keeps(stage: &Stage<'_>) -> bool {
         let is_kept = field.as_bool() == Some(true) || is_number(1);
         let is_id = |field: &Element<'_>| field.as_bool().is_some() || is_number(0);
         let is_right = is_kept || field.key == "_id" && is_id(&field);
-        if !is_right || !is_plain_name(field.key) || names.contains(&field.key) {
+        if !is_right || !is_plain_name(field.key) || !names.insert(field.key) {
             return false;
         }
-        names.push(field.key);
     }
     names.iter().any(|name| *name != "_id")
 }
