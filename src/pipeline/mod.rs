@@ -4,6 +4,7 @@
 //! `stages/mod.rs`) to a [`Backend`], and its [`Reply`] walks back. The pipeline,
 //! not a stage, runs the fences of docs/coherence.md, so that no stage can break them.
 
+mod clock;
 mod core;
 mod error;
 mod exchanges;
@@ -26,6 +27,7 @@ mod watch;
 mod workload;
 
 pub use self::core::{Guard, Pipeline};
+pub use clock::{Clock, Moment};
 pub use error::{Failure, Fault};
 pub use exchanges::{Ending, Exchange, Exchanges, Timed};
 #[doc(hidden)]

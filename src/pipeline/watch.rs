@@ -23,9 +23,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use super::Fences;
+use super::clock::{Clock, Moment};
 use super::left_out::LeftOut;
 use crate::command::{Footprint, Namespace};
 
@@ -35,6 +35,8 @@ pub trait Landed: Send + Sync {
     fn landed(&self, footprint: &Footprint, cluster_time: u64);
     /// Events may have been missed: all that is cached is void.
     fn flush(&self);
+    /// Another member was elected: what its predecessor wrote may be gone, without an event.
+    fn term_changed(&self);
     /// Whether answers that read single documents of a collection are kept, or about to be. (Not more than a
     /// hint: whatever is kept ends when the collection is left out.)
     fn keeps(&self, collection: &Namespace) -> bool;
@@ -50,6 +52,10 @@ impl Landed for Arc<Fences> {
         Fences::flush(self, false);
     }
 
+    fn term_changed(&self) {
+        Fences::flush(self, false);
+    }
+
     fn keeps(&self, collection: &Namespace) -> bool {
         Fences::keeps(self, collection)
     }
@@ -59,14 +65,15 @@ impl Landed for Arc<Fences> {
 #[derive(Debug)]
 pub struct Horizon {
     max_lag: Duration,
-    /// What `verified` counts from.
-    base: Instant,
+    clock: Clock,
     on: AtomicBool,
     position: AtomicU64,
-    /// Nanoseconds after `base`, plus one; 0 = never.
+    /// A [`Moment`]'s nanoseconds; 0 = never.
     verified: AtomicU64,
     /// Polls whose answer the position hasn't reached, oldest first.
     polls: Mutex<VecDeque<Poll>>,
+    /// The `electionId` of the primary that was polled last.
+    election: Mutex<Option<[u8; 12]>>,
     events: AtomicU64,
     reopenings: AtomicU64,
     flushes: AtomicU64,
@@ -75,7 +82,7 @@ pub struct Horizon {
 
 #[derive(Clone, Copy, Debug)]
 struct Poll {
-    sent: Instant,
+    sent: Moment,
     last_write: u64,
 }
 
@@ -121,11 +128,12 @@ impl Horizon {
     pub fn starting(max_lag: Duration) -> Arc<Horizon> {
         Arc::new(Horizon {
             max_lag,
-            base: Instant::now(),
+            clock: Clock::default(),
             on: AtomicBool::new(true),
             position: AtomicU64::new(0),
             verified: AtomicU64::new(0),
             polls: Mutex::new(VecDeque::new()),
+            election: Mutex::new(None),
             events: AtomicU64::new(0),
             reopenings: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
@@ -145,10 +153,15 @@ impl Horizon {
         self.on.load(SeqCst)
     }
 
+    /// By which clock all of this is meant: one that goes on while the machine is suspended.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Whether every write acknowledged more than `max_lag` before `now` has been handled. To be
     /// asked *before* it's looked up whether the entry is still valid: what this has seen, that
     /// sees too.
-    pub fn fresh(&self, now: Instant) -> bool {
+    pub fn fresh(&self, now: Moment) -> bool {
         let fresh = self.age(now).is_some_and(|age| age <= self.max_lag);
         fresh && self.on.load(SeqCst)
     }
@@ -166,7 +179,7 @@ impl Horizon {
 
     /// What the watch is doing now.
     pub fn state(&self) -> WatchState {
-        let age = self.age(Instant::now());
+        let age = self.age(self.clock.now());
         match age {
             _ if !self.on.load(SeqCst) => WatchState::Off,
             None => WatchState::Starting,
@@ -185,7 +198,7 @@ impl Horizon {
     /// At most so many milliseconds ago every acknowledged write had been handled; `None` before
     /// that was known for the first time, and while the watch is off.
     pub fn lag_ms(&self) -> Option<u64> {
-        let age = self.age(Instant::now())?;
+        let age = self.age(self.clock.now())?;
         let on = self.on.load(SeqCst);
         on.then_some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
     }
@@ -250,7 +263,7 @@ impl Horizon {
 
     /// For the watch: a poll that was sent to the primary at `sent` has answered that its last
     /// write has cluster time `last_write`.
-    pub fn polled(&self, sent: Instant, last_write: u64) {
+    pub fn polled(&self, sent: Moment, last_write: u64) {
         let mut polls = self.polls.lock();
         if last_write <= self.position() {
             drop(polls);
@@ -264,6 +277,12 @@ impl Horizon {
         polls.push_back(poll);
     }
 
+    /// For the watch: a primary of this election is going to be polled. Whether the last one was of another.
+    pub fn enters_term(&self, election: [u8; 12]) -> bool {
+        let before = self.election.lock().replace(election);
+        before.is_some_and(|before| before != election)
+    }
+
     /// For the watch: an event was handed on.
     pub fn count_event(&self) {
         self.events.fetch_add(1, SeqCst);
@@ -274,16 +293,14 @@ impl Horizon {
         self.reopenings.fetch_add(1, SeqCst);
     }
 
-    fn verify(&self, sent: Instant) {
-        let nanos = sent.saturating_duration_since(self.base).as_nanos();
-        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX - 1);
-        self.verified.fetch_max(nanos + 1, SeqCst);
+    fn verify(&self, sent: Moment) {
+        self.verified.fetch_max(sent.nanos(), SeqCst);
     }
 
     /// How long ago everything acknowledged until then was known to be handled.
-    fn age(&self, now: Instant) -> Option<Duration> {
-        let nanos = self.verified.load(SeqCst).checked_sub(1)?;
-        Some(now.saturating_duration_since(self.base + Duration::from_nanos(nanos)))
+    fn age(&self, now: Moment) -> Option<Duration> {
+        let verified = self.verified.load(SeqCst);
+        (verified > 0).then(|| now.since(Moment::at(verified)))
     }
 }
 
@@ -304,31 +321,31 @@ mod tests {
     fn a_poll_counts_from_when_it_was_sent_and_only_once_the_stream_has_reached_its_answer() {
         let h = Horizon::starting(MAX_LAG);
         h.begun(9);
-        let sent = Instant::now();
+        let sent = h.clock().now();
         h.polled(sent, 12);
         assert!(!h.fresh(sent), "the stream is at 9");
         h.advance(11);
         assert!(!h.fresh(sent) && h.state() == WatchState::Starting);
         h.advance(12);
-        assert!(h.fresh(sent + MAX_LAG));
-        assert!(!h.fresh(sent + MAX_LAG + ms(1)));
+        assert!(h.fresh(sent.after(MAX_LAG)));
+        assert!(!h.fresh(sent.after(MAX_LAG + ms(1))));
     }
 
     #[test]
     fn a_stream_that_stalls_goes_stale_although_polls_go_on() {
         let h = Horizon::starting(MAX_LAG);
         h.begun(9);
-        let first = Instant::now();
+        let first = h.clock().now();
         h.polled(first, 9);
         for beat in 1..100 {
-            h.polled(first + ms(200 * beat), 9 + beat);
+            h.polled(first.after(ms(200 * beat)), 9 + beat);
         }
-        assert!(h.fresh(first + ms(1000)) && !h.fresh(first + ms(1001)));
+        assert!(h.fresh(first.after(ms(1000))) && !h.fresh(first.after(ms(1001))));
         h.advance(11);
-        assert!(h.fresh(first + ms(1400)) && !h.fresh(first + ms(1401)));
+        assert!(h.fresh(first.after(ms(1400))) && !h.fresh(first.after(ms(1401))));
         h.advance(9 + 99);
         assert!(
-            h.fresh(first + ms(200 * 99 + 1000)),
+            h.fresh(first.after(ms(200 * 99 + 1000))),
             "the newest poll was kept"
         );
     }
@@ -337,18 +354,21 @@ mod tests {
     fn an_idle_deployment_stays_fresh_as_long_as_the_primary_answers() {
         let h = Horizon::starting(MAX_LAG);
         h.begun(9);
-        let now = Instant::now();
-        h.polled(now + ms(5000), 9);
-        assert!(h.fresh(now + ms(5900)) && !h.fresh(now + ms(6100)));
-        h.polled(now + ms(3000), 8);
-        assert!(h.fresh(now + ms(5900)), "an older poll takes nothing away");
+        let now = h.clock().now();
+        h.polled(now.after(ms(5000)), 9);
+        assert!(h.fresh(now.after(ms(5900))) && !h.fresh(now.after(ms(6100))));
+        h.polled(now.after(ms(3000)), 8);
+        assert!(
+            h.fresh(now.after(ms(5900))),
+            "an older poll takes nothing away"
+        );
     }
 
     #[test]
     fn polls_of_a_history_that_is_gone_verify_nothing() {
         let h = Horizon::starting(MAX_LAG);
         h.begun(100);
-        let now = Instant::now();
+        let now = h.clock().now();
         h.polled(now, 120);
         h.begun(50);
         assert_eq!(h.position(), 50);
@@ -362,17 +382,42 @@ mod tests {
     fn without_a_watch_nothing_is_fresh_and_nothing_has_passed() {
         let h = Horizon::off();
         assert_eq!(h.state(), WatchState::Off);
-        assert!(!h.fresh(Instant::now()) && !h.passed(0));
+        assert!(!h.fresh(h.clock().now()) && !h.passed(0));
         let h = Horizon::starting(MAX_LAG);
         h.begun(9);
-        h.polled(Instant::now(), 9);
+        h.polled(h.clock().now(), 9);
         assert!(h.passed(9) && !h.passed(10));
         h.turn_off();
-        h.polled(Instant::now(), 9);
-        assert!(!h.passed(9) && !h.fresh(Instant::now()) && h.lag_ms().is_none());
+        h.polled(h.clock().now(), 9);
+        assert!(!h.passed(9) && !h.fresh(h.clock().now()) && h.lag_ms().is_none());
         assert_eq!(h.state(), WatchState::Off);
         h.begun(9);
-        h.polled(Instant::now(), 9);
+        h.polled(h.clock().now(), 9);
         assert_eq!(h.state(), WatchState::Watching);
+    }
+
+    #[test]
+    fn a_watch_that_slept_is_as_old_as_the_time_says() {
+        let h = Horizon::starting(MAX_LAG);
+        h.begun(9);
+        let asked = h.clock().now();
+        h.polled(asked, 9);
+        assert_eq!(h.state(), WatchState::Watching);
+        h.clock().sleep(ms(1001));
+        assert!(!h.fresh(h.clock().now()) && h.state() == WatchState::Blind);
+        h.polled(asked, 9);
+        assert!(
+            !h.fresh(h.clock().now()),
+            "the answer came before the sleep"
+        );
+        h.polled(h.clock().now(), 9);
+        assert!(h.fresh(h.clock().now()));
+    }
+
+    #[test]
+    fn a_primary_of_another_election_begins_a_term() {
+        let h = Horizon::starting(MAX_LAG);
+        let terms = [[1; 12], [1; 12], [2; 12], [2; 12]].map(|election| h.enters_term(election));
+        assert_eq!(terms, [false, false, true, false]);
     }
 }

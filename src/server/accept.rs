@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::awake::Awake;
 use super::complaints::{Complaint, Complaints, Whence};
 use super::connection;
 use super::console::Console;
@@ -391,11 +392,13 @@ async fn accept(listener: TcpListener, workers: Vec<Handover>, shared: Arc<Share
 
 /// Upkeep once a second, as long as the proxy lives.
 async fn keep_house(shared: std::sync::Weak<Shared>) {
+    let mut awake = shared.upgrade().map(|shared| Awake::look(None, &shared));
     loop {
         sleep(Duration::from_secs(1)).await;
         let Some(shared) = shared.upgrade() else {
             return;
         };
+        awake = Some(Awake::look(awake, &shared));
         shared.pipeline.sweep();
         shared.upstream.sweep();
         for address in shared.upstream.ended_logins() {

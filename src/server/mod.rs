@@ -3,6 +3,7 @@
 mod accept;
 mod at;
 mod auth_relay;
+mod awake;
 mod complaints;
 mod connection;
 mod console;

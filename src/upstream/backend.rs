@@ -139,6 +139,11 @@ impl Upstream {
         self.pins.cursors()
     }
 
+    /// Has the servers looked at now.
+    pub fn look_again(&self) {
+        self.topology.look_again();
+    }
+
     /// Upkeep, about once a second.
     pub fn sweep(&self) {
         let now = Instant::now();

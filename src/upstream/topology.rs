@@ -159,6 +159,11 @@ impl Topology {
         server.suspect();
     }
 
+    /// Has all servers looked at now.
+    pub fn look_again(&self) {
+        self.servers.load().iter().for_each(|s| s.suspect());
+    }
+
     /// The server has said that it isn't what it was taken for: it is looked at before anything
     /// else is sent there that depends on it.
     pub fn not_as_thought(&self, server: &Arc<Server>, standing: Standing) {

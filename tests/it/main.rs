@@ -37,6 +37,7 @@ mod seeds;
 mod serve;
 mod sessions;
 mod shadow;
+mod suspended;
 mod tls;
 mod top;
 mod traces;

@@ -16,6 +16,7 @@ use petiole::pipeline::WatchState;
 
 use crate::parts::shared;
 use crate::parts::wait::until;
+pub use faults::{be_patient, deployment};
 use listener::{Heard, Listener};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::entry::Entry;
 use crate::command::{Command, ErrorReply, Kind, codes};
 use crate::memory::Live;
-use crate::pipeline::{Reply, Request};
+use crate::pipeline::{Moment, Reply, Request};
 use crate::wire::build::DocBuf;
 use crate::wire::doc;
 
@@ -40,7 +40,7 @@ struct Cursor {
 #[derive(Clone, Copy)]
 struct Entitled {
     generation: u64,
-    at: Instant,
+    at: Moment,
 }
 
 impl Cursors {
@@ -110,6 +110,7 @@ impl Cursors {
         &self,
         request: &Request,
         generation: u64,
+        now: Moment,
         principal_ttl: Duration,
     ) -> Option<Arc<Entry>> {
         if self.open.is_empty() || request.principal.id == 0 {
@@ -118,12 +119,12 @@ impl Cursors {
         let id = request.command.cursor_id()?;
         let cursor = self.open.get(&id)?;
         let believed = cursor.entitled.generation == generation
-            && cursor.entitled.at.elapsed() < principal_ttl;
+            && now.since(cursor.entitled.at) < principal_ttl;
         (!believed && cursor.refuses(request, id).is_none()).then(|| Arc::clone(&cursor.entry))
     }
 
     /// The user had the right to see a cursor's answer in this generation, at this time.
-    pub fn entitle(&self, request: &Request, generation: u64, at: Instant) {
+    pub fn entitle(&self, request: &Request, generation: u64, at: Moment) {
         let id = request.command.cursor_id().unwrap_or_default();
         if let Some(mut cursor) = self.open.get_mut(&id) {
             cursor.entitled = Entitled { generation, at };

@@ -34,7 +34,7 @@ pub(super) struct Drain {
 impl Drain {
     pub fn new(fill: Fill, live: Live) -> Drain {
         Drain {
-            used: fill.asked,
+            used: Instant::now(),
             fill,
             batches: Vec::new(),
             bytes: 0,

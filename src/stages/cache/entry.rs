@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use super::worth::Shape;
 use crate::command::{KEY_COMMAND, Kind};
-use crate::pipeline::{Known, Tie, Tied};
+use crate::pipeline::{Known, Moment, Tie, Tied};
 use crate::wire::build::DocBuf;
 use crate::wire::doc;
 use crate::wire::header::HEADER_LEN;
@@ -28,9 +27,9 @@ pub(super) struct Entry {
     /// The cluster time that the read itself waited for; 0 if for none.
     pub after: u64,
     /// When it was asked for.
-    pub asked: Instant,
+    pub asked: Moment,
     /// When it ends by itself.
-    pub expires: Option<Instant>,
+    pub expires: Option<Moment>,
     /// What ties it to the writes.
     pub tie: Tie,
     /// What reads of its shape have brought so far.
@@ -58,7 +57,7 @@ impl Entry {
     }
 
     /// Whether it may be given to one who comes at this time, as far as its age is concerned.
-    pub fn lives_at(&self, time: Instant) -> bool {
+    pub fn lives_at(&self, time: Moment) -> bool {
         self.expires.is_none_or(|end| time < end)
     }
 

@@ -9,11 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
-use tokio::time::Instant;
 
 use super::entry::batch;
 use crate::command::Bypass;
-use crate::pipeline::{Fences, Next, Reads, Request, Stamp};
+use crate::pipeline::{Fences, Moment, Next, Reads, Request, Stamp};
 use crate::wire::build::DocBuf;
 use crate::wire::doc;
 
@@ -39,7 +38,7 @@ pub(super) struct Known {
 struct Fact {
     known: Known,
     stamp: Stamp,
-    expires: Instant,
+    expires: Moment,
 }
 
 pub(super) struct Facts {
@@ -54,9 +53,9 @@ impl Facts {
     }
 
     /// What is known of the request's collection already.
-    pub fn known(&self, request: &Request, fences: &Fences) -> Option<Known> {
+    pub fn known(&self, request: &Request, fences: &Fences, now: Moment) -> Option<Known> {
         let fact = self.known.get(&key(request)?)?;
-        (fact.expires > Instant::now() && fences.valid(&fact.stamp)).then_some(fact.known)
+        (fact.expires > now && fences.valid(&fact.stamp)).then_some(fact.known)
     }
 
     /// What the request's collection is, by the server.
@@ -67,6 +66,7 @@ impl Facts {
         &self,
         request: &Request,
         fences: &Fences,
+        now: Moment,
         next: Next<'_>,
         watched: bool,
     ) -> Result<Known, Bypass> {
@@ -89,7 +89,7 @@ impl Facts {
         if !fences.unmet(&stamp) {
             return Err(Bypass::Raced);
         }
-        let expires = Instant::now() + LIFETIME;
+        let expires = now.after(LIFETIME);
         self.known.insert(
             key(request).ok_or(unknown)?,
             Arc::new(Fact {

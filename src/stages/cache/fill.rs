@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicU32;
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
-use tokio::time::Instant;
 
 use super::entry::{Entry, batch};
 use super::facts::CollectionKind;
@@ -20,7 +19,7 @@ use crate::command::{
 };
 use crate::config::ExternalWrites;
 use crate::memory;
-use crate::pipeline::{Known, Next, Reads, Request, Tied};
+use crate::pipeline::{Known, Moment, Next, Reads, Request, Tied};
 use crate::wire::build;
 use crate::wire::doc;
 
@@ -35,7 +34,7 @@ pub(super) struct Fill {
     pub terms: Terms,
     /// The server may delete documents by itself, unseen.
     pub expires: bool,
-    pub asked: Instant,
+    pub asked: Moment,
     /// The command's shape, as it's told to people.
     pub id: ShapeId,
     /// The server had to be asked what the name means.
@@ -97,10 +96,14 @@ impl Cache {
             Purpose::Knowing => Arc::default(),
         };
         let watched = self.watches();
-        let fact = self.facts.known(request, &self.fences);
+        let fact = self.facts.known(request, &self.fences, self.now());
         let known = match fact {
             Some(known) => known,
-            None => self.facts.ask(request, &self.fences, next, watched).await?,
+            None => {
+                self.facts
+                    .ask(request, &self.fences, self.now(), next, watched)
+                    .await?
+            }
         };
         let reads = match (known.kind, sources) {
             (CollectionKind::View, _) | (_, Sources::Database) => Reads::View { db },
@@ -124,7 +127,7 @@ impl Cache {
             terms,
             // Of what a view or a `$lookup` reads, it isn't known.
             expires: !watched && (known.expires || matches!(reads, Reads::View { .. })),
-            asked: Instant::now(),
+            asked: self.now(),
             id: shape_id(command, &request.msg),
             asked_first: fact.is_none(),
         })
@@ -176,7 +179,7 @@ impl Cache {
     /// When an entry that is stored now ends by itself: by how writes around the proxy are handled,
     /// by how long a user's rights are believed, by what the server deletes by itself (TTL indexes
     /// promise `max_lag`, no more), and by its own rule.
-    fn expiry(&self, fill: &Fill) -> Option<Instant> {
+    fn expiry(&self, fill: &Fill) -> Option<Moment> {
         let external = match self.config.external_writes {
             ExternalWrites::None => None,
             _ if self.watches() => None,
@@ -185,7 +188,7 @@ impl Cache {
         let rights = (fill.principal != 0).then_some(self.config.principal_ttl);
         let unseen = fill.expires.then_some(self.config.max_lag);
         let lives = [external, rights, unseen, fill.terms.ttl];
-        fill.asked.checked_add(lives.into_iter().flatten().min()?)
+        Some(fill.asked.after(lives.into_iter().flatten().min()?))
     }
 
     /// Stores an entry, if nothing forbids it.

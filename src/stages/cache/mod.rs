@@ -57,7 +57,7 @@ use crate::command::{
 use crate::config;
 use crate::memory::{self, Memory};
 use crate::pipeline::{
-    Answer, Decision, Fences, Horizon, Next, Outcome, Reply, Request, Stage, Tied,
+    Answer, Decision, Fences, Horizon, Moment, Next, Outcome, Reply, Request, Stage, Tied,
 };
 use crate::wire::frame::Frame;
 
@@ -147,6 +147,10 @@ impl Cache {
         self.store.limit(bytes);
     }
 
+    fn now(&self) -> Moment {
+        self.horizon.clock().now()
+    }
+
     fn memory(&self) -> &Memory {
         self.fences.memory()
     }
@@ -163,14 +167,14 @@ impl Cache {
                 Err(why) => return Found::Pass(why),
             };
             // Before the entry is looked at: what the watch has handled by now has ended it.
-            if self.watches() && !self.horizon.fresh(Instant::now()) {
+            if self.watches() && !self.horizon.fresh(self.now()) {
                 return Found::Pass(Bypass::Blind);
             }
             let miss = |key: &[u8]| Found::Miss(key.into(), wish);
             let Some(entry) = self.store.get(key) else {
                 return miss(key);
             };
-            if entry.ages() && !entry.lives_at(Instant::now()) {
+            if entry.ages() && !entry.lives_at(self.now()) {
                 return miss(key);
             }
             if !self.reaches(&entry, wish.after) {
@@ -248,7 +252,7 @@ impl Cache {
                 }
                 Found::Miss(key, wish) => (key, wish),
             };
-            let came = Instant::now();
+            let came = self.now();
             if joins < MOST_JOINS
                 && let Some((flight, mark)) = self.flights.join(&key, wish.after.unwrap_or(0))
             {
@@ -307,7 +311,7 @@ impl Cache {
                 return Err(failure);
             }
         };
-        fill.shape.took(fill.asked.elapsed());
+        fill.shape.took(self.now().since(fill.asked));
         let entry = self.draft(&fill, reply.body());
         if let Ok(entry) = &entry {
             request.known = Some(entry.known);

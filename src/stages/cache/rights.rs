@@ -4,8 +4,6 @@
 //! change through this proxy. A cursor may live longer than that: then the server is asked to begin
 //! the same read anew, without documents, and what it refuses ends the cursor.
 
-use tokio::time::Instant;
-
 use super::Cache;
 use super::entry::Entry;
 use crate::command::{ErrorReply, Kind, codes};
@@ -20,9 +18,9 @@ impl Cache {
         request: &Request,
         next: Next<'_>,
     ) -> Result<Option<Reply>, Failure> {
-        let (generation, now) = (self.fences.generation(), Instant::now());
+        let (generation, now) = (self.fences.generation(), self.now());
         let ttl = self.config.principal_ttl;
-        let Some(entry) = self.cursors.doubtful(request, generation, ttl) else {
+        let Some(entry) = self.cursors.doubtful(request, generation, now, ttl) else {
             return Ok(None);
         };
         let Some(mut side) = request.side(&beginning(&entry)) else {

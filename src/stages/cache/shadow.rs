@@ -133,7 +133,7 @@ impl Cache {
             command,
             filter = fields("filter") + &fields("query"),
             sort = fields("sort"),
-            age_ms = u64::try_from(entry.asked.elapsed().as_millis()).unwrap_or(u64::MAX),
+            age_ms = u64::try_from(self.now().since(entry.asked).as_millis()).unwrap_or(u64::MAX),
             external_writes = ?self.config.external_writes,
             "a cached answer differs from the server's: its namespace is flushed (with external_writes ttl or none, another writer may be the cause; otherwise please report it)"
         );

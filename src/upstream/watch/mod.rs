@@ -77,7 +77,7 @@ async fn run(
                 let beat = beat(horizon.max_lag());
                 tokio::select! {
                     reason = stream::read(&client, &horizon, &*landed, beat) => reason,
-                    () = poll::poll(&client, &horizon, beat) => return,
+                    () = poll::poll(&client, &horizon, &*landed, beat) => return,
                 }
             }
             Err(reason) => Impossible::Fault(reason),

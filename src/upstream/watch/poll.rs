@@ -8,26 +8,38 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Impossible;
 use super::fault::Broken;
-use crate::pipeline::Horizon;
+use crate::pipeline::{Horizon, Landed};
 
 /// Cluster times that a primary tells.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LastWrites {
     /// Every write that it has acknowledged is at or before this.
     pub any: u64,
+    /// The election by which it became primary, where it says so.
+    pub election: Option<[u8; 12]>,
     /// A majority has everything up to here, and nothing will be added before it.
     pub majority: u64,
 }
 
 /// Polls for as long as it is let.
-pub(super) async fn poll(client: &Client, horizon: &Horizon, beat: Duration) {
+pub(super) async fn poll(client: &Client, horizon: &Horizon, landed: &dyn Landed, beat: Duration) {
     loop {
-        let sent = Instant::now();
+        let (sent, began) = (horizon.clock().now(), Instant::now());
         // An error needs no handling: what isn't verified goes stale.
         if let Ok(last) = ask(client).await {
+            enter_term(horizon, landed, &last);
             horizon.polled(sent, last.any);
         }
-        sleep_until(sent + beat).await;
+        sleep_until(began + beat).await;
+    }
+}
+
+/// What an earlier primary wrote may have been rolled back, which makes no event. The monitors of the topology void the cache
+/// for it too, but this answer may come before theirs (a machine that wakes from sleep), and it's this one that says how fresh
+/// the cache is.
+pub(super) fn enter_term(horizon: &Horizon, landed: &dyn Landed, last: &LastWrites) {
+    if last.election.is_some_and(|e| horizon.enters_term(e)) {
+        landed.term_changed();
     }
 }
 
@@ -62,6 +74,7 @@ fn read(hello: &Document) -> Result<LastWrites, Broken> {
     Ok(LastWrites {
         any: last("opTime")?,
         majority: last("majorityOpTime")?,
+        election: (hello.get_object_id("electionId").ok()).map(|id| id.bytes()),
     })
 }
 

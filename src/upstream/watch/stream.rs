@@ -121,7 +121,7 @@ impl Reader<'_> {
             self.see_again(again);
             return Ok((cursor, start));
         }
-        let sent = Instant::now();
+        let sent = self.horizon.clock().now();
         let last = poll::ask(self.client).await?;
         let start = last.majority + 1;
         let cursor = self.aggregate(start, &left_out).await?;
@@ -129,6 +129,7 @@ impl Reader<'_> {
         // to the majority point, for there are no holes before it.
         self.landed.flush();
         self.horizon.begun(last.majority);
+        poll::enter_term(self.horizon, self.landed, &last);
         self.horizon.polled(sent, last.any);
         self.see_again(again);
         tracing::info!(target: "petiole::watch", "watching writes that go around the proxy");

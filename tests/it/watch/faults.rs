@@ -71,6 +71,7 @@ async fn nothing_is_missed_when_the_primary_steps_down() {
     insert(&c, 20..40).await;
     until("all is heard", || has_all(&listener, 0..40));
     listener.wait_for(WatchState::Watching);
+    until("the new term is noticed", || listener.terms() > 0);
     assert_eq!(listener.flushes(), 1, "at the start only");
 }
 
@@ -93,7 +94,8 @@ async fn a_stalled_majority_blinds_the_watch_within_max_lag() {
         let one = WriteConcern::nodes(1);
         let unseen = c.insert_one(doc! {"_id": id}).write_concern(one);
         unseen.await.unwrap();
-        let bound = Instant::now() + MAX_LAG + Duration::from_nanos(1);
+        let bound = listener.horizon.clock().now();
+        let bound = bound.after(MAX_LAG + Duration::from_nanos(1));
         until("it is heard, or the watch is blind", || {
             // Polls that are sent from now on must not make it fresh, whatever they say.
             if listener.horizon.fresh(bound) {
@@ -174,7 +176,7 @@ async fn without_rights_or_a_replica_set_the_watch_is_off() {
     for uri in [&nobody, &shared::standalone().await.uri()] {
         let listener = Listener::start(uri);
         listener.wait_for(WatchState::Off);
-        assert!(!listener.horizon.fresh(Instant::now()));
+        assert!(!listener.horizon.fresh(listener.horizon.clock().now()));
         until("what is stored is void", || listener.flushes() == 1);
     }
     Listener::start(&auth.uri()).wait_for(WatchState::Watching);

@@ -32,6 +32,7 @@ struct Record {
     horizon: Arc<Horizon>,
     heard: Mutex<Vec<Heard>>,
     late: AtomicU64,
+    terms: AtomicU64,
 }
 
 /// What the watches of these tests may lag.
@@ -57,6 +58,7 @@ impl Listener {
             horizon: Arc::clone(&horizon),
             heard: Mutex::default(),
             late: AtomicU64::new(0),
+            terms: AtomicU64::new(0),
         });
         let landed = Arc::clone(&record);
         let watch =
@@ -105,6 +107,11 @@ impl Listener {
         heard.iter().filter(|h| **h == Heard::Flush).count()
     }
 
+    /// Elections after the first primary.
+    pub fn terms(&self) -> u64 {
+        self.record.terms.load(SeqCst)
+    }
+
     /// Statements of a time that the position had reached already.
     pub fn late(&self) -> u64 {
         self.record.late.load(SeqCst)
@@ -142,6 +149,10 @@ impl Landed for Record {
 
     fn flush(&self) {
         self.heard.lock().push(Heard::Flush);
+    }
+
+    fn term_changed(&self) {
+        self.terms.fetch_add(1, SeqCst);
     }
 
     fn keeps(&self, _: &Namespace) -> bool {

@@ -1,5 +1,6 @@
 //! The cache behind a scripted backend.
 
+mod asleep;
 mod flights;
 mod replays;
 mod shadows;

@@ -106,7 +106,7 @@ async fn where_others_are_watched_a_difference_counts_once_the_watch_has_passed_
         let at = |time: u32| u64::from(time) << 32;
         let horizon = Horizon::starting(Duration::from_secs(60));
         horizon.begun(at(1));
-        horizon.polled(tokio::time::Instant::now(), at(1));
+        horizon.polled(horizon.clock().now(), at(1));
         let s = setup_under([plain(), batch(1)], config, Arc::clone(&horizon));
         s.run(find()).await;
         let mut fresh = batch(2);
