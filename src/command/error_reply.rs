@@ -91,6 +91,8 @@ pub mod labels {
     pub const SYSTEM_OVERLOADED: &str = "SystemOverloadedError";
     /// Nothing was executed: any command may be sent again.
     pub const RETRYABLE: &str = "RetryableError";
+    /// A change stream may be opened again behind the last event that its reader has.
+    pub const RESUMABLE_CHANGE_STREAM: &str = "ResumableChangeStreamError";
     /// The failed try of a write has changed nothing: an earlier error says more.
     pub const NO_WRITES_PERFORMED: &str = "NoWritesPerformed";
 }

@@ -131,6 +131,8 @@ impl Failure {
     /// with the labels that a driver needs to retry by the specifications.
     pub fn reply(&self, command: &Command) -> ErrorReply {
         let code = match &self.fault {
+            // The cursor is still there, its batch is lost for want of memory: the error names that.
+            Fault::NoRoom(_) => codes::EXCEEDED_MEMORY_LIMIT,
             // A batch may have been lost with the link, so the cursor can't be continued. On this
             // code drivers resume a change stream, as they do when connected directly.
             _ if command.kind == Kind::GetMore && self.sent => codes::CURSOR_NOT_FOUND,
@@ -142,7 +144,6 @@ impl Failure {
             Fault::MaxTimeExpired => codes::MAX_TIME_MS_EXPIRED,
             Fault::PrincipalGone => codes::SHUTDOWN_IN_PROGRESS,
             Fault::Overloaded { .. } => codes::RATE_LIMIT_EXCEEDED,
-            Fault::NoRoom(_) => codes::EXCEEDED_MEMORY_LIMIT,
         };
         let error = ErrorReply::new(code, self);
         match self.fault {
@@ -152,6 +153,11 @@ impl Failure {
                 return error
                     .label(labels::SYSTEM_OVERLOADED)
                     .label(labels::RETRYABLE);
+            }
+            // What a mongos adds for a change stream, which its driver resumes behind the last event that it has
+            // and loses none. Drivers read this label for change streams only: other cursors end with the error.
+            _ if command.kind == Kind::GetMore && !command.in_transaction => {
+                return error.label(labels::RESUMABLE_CHANGE_STREAM);
             }
             _ => {}
         }
@@ -171,7 +177,10 @@ impl Failure {
 mod tests {
     use bson::doc;
 
+    use std::time::Duration;
+
     use super::*;
+    use crate::memory::Pressure;
     use crate::pipeline::scripted::request;
 
     fn reply(failure: &Failure, document: bson::Document) -> ErrorReply {
@@ -202,5 +211,31 @@ mod tests {
         assert_eq!(reply(&Failure::lost("gone"), more.clone()).code, 43);
         let unsent = Failure::unsent(Fault::PrincipalGone);
         assert_eq!(reply(&unsent, more).code, 91);
+    }
+
+    #[test]
+    fn a_get_more_without_memory_for_its_reply_names_the_memory() {
+        let failure = Failure::unread(NoRoom {
+            bytes: 20_000_000,
+            waited: Duration::from_secs(5),
+            budget: 8 << 20,
+            pressure: Pressure::Tight,
+        });
+        let more = doc! {"getMore": 5_i64, "collection": "c", "$db": "d"};
+        let error = reply(&failure, more.clone());
+        assert_eq!((error.code, error.code_name), (146, "ExceededMemoryLimit"));
+        assert!(
+            error
+                .message
+                .contains("no memory for a message of 20000000 bytes")
+        );
+        assert_eq!(error.labels, [labels::RESUMABLE_CHANGE_STREAM]);
+        let mut inside = more;
+        inside.extend(doc! {"lsid": {"id": 1}, "txnNumber": 1_i64, "autocommit": false});
+        let error = reply(&failure, inside);
+        assert_eq!(
+            (error.code, error.labels),
+            (146, vec![labels::TRANSIENT_TRANSACTION])
+        );
     }
 }

@@ -387,8 +387,15 @@ impl Upstream {
                 return Err(Failure::unread(no_room));
             }
             Err(error) => {
-                self.topology
-                    .doubt(&server, generation, "a link to it was lost");
+                match error {
+                    LinkError::Closed | LinkError::Io(_) => {
+                        self.topology.link_lost(&server, generation);
+                    }
+                    _ => {
+                        let reason = "a link to it can't be used any more";
+                        self.topology.doubt(&server, generation, reason);
+                    }
+                }
                 return Err(lost(&error));
             }
         };

@@ -1,7 +1,9 @@
 //! A circuit breaker for one server: after several failures in a row nothing is sent to it for a
-//! while, then one request, and all again once that one has been answered.
+//! while, then one request, and all again once that one has been answered. It chooses between
+//! servers: the only one that fits is used whatever its breaker says, while its hello answers.
 //!
-//! Failures are lost links, failed dials and replies that never came. A slow answer is an answer:
+//! Failures are lost links, failed dials and replies that never came. (Of the links that a server closes
+//! while it answers hello, one a second counts, see `Server::was_refuted`: the request may be to blame.) A slow answer is an answer:
 //! to cut off the only primary for being slow would turn slowness into an outage. (What is slow is
 //! kept from taking all links, see `admission.rs`.)
 
@@ -69,19 +71,14 @@ impl Default for Breaker {
 impl Breaker {
     /// Whether a request may pass now.
     pub fn may_pass(&self, now: Instant) -> bool {
-        self.next_try().is_none_or(|at| at <= now)
-    }
-
-    /// When a request may pass; `None` while all may.
-    pub fn next_try(&self) -> Option<Instant> {
         if !self.has_failed.load(SeqCst) {
-            return None;
+            return true;
         }
         match *self.state.lock() {
-            State::Closed { .. } => None,
-            State::Open { until, .. } => Some(until),
+            State::Closed { .. } => true,
+            State::Open { until, .. } => until <= now,
             // A probe that was never answered for doesn't keep the breaker half open for ever.
-            State::HalfOpen { since, pause } => Some(since + pause),
+            State::HalfOpen { since, pause } => since + pause <= now,
         }
     }
 

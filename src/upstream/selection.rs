@@ -59,18 +59,11 @@ impl Topology {
                 Mode::Primary => "primary".to_owned(),
                 mode => format!("server for read preference {mode:?}"),
             };
-            let sooner = search.deadline.into_iter().chain(self.next_try()).min();
             tokio::select! {
                 waited = self.wait(&mut changes, began, describe) => waited?,
-                () = sleep_until_some(sooner) => {}
+                () = sleep_until_some(search.deadline) => {}
             }
         }
-    }
-
-    /// When the next open breaker lets a request through.
-    fn next_try(&self) -> Option<Instant> {
-        let servers = self.servers.load();
-        servers.iter().filter_map(|s| s.breaker.next_try()).min()
     }
 
     /// A server that fits now, of those that `may` be taken.
@@ -81,7 +74,8 @@ impl Topology {
     ) -> Option<Arc<Server>> {
         let now = Instant::now();
         let mut fit = self.fitting(search.wanted);
-        fit.retain(|s| may(s) && s.breaker.may_pass(now));
+        fit.retain(|s| may(s));
+        leave_out_barred(&mut fit, now);
         if let Some(met) = search.met
             && fit.iter().any(|s| s.id != met.server)
         {
@@ -129,6 +123,14 @@ impl Topology {
     }
 }
 
+/// Leaves out servers whose breaker is open, where others fit. A server that is the only choice and answers
+/// hello stays in use: the breaker chooses between servers, it never refuses all of them.
+fn leave_out_barred(fit: &mut Vec<Arc<Server>>, now: Instant) {
+    if fit.iter().any(|s| s.breaker.may_pass(now)) {
+        fit.retain(|s| s.breaker.may_pass(now));
+    }
+}
+
 /// The one that has least to do, so that whoever has become slow gets less; of equals, each in turn. (The
 /// specification looks at two only. Those may both be full while a third is idle.)
 fn least_loaded(mut fit: Vec<Arc<Server>>, turn: usize) -> Option<Arc<Server>> {
@@ -157,6 +159,22 @@ mod tests {
     fn chosen(servers: &[Arc<Server>]) -> Vec<u32> {
         let choose = |turn| least_loaded(servers.to_vec(), turn).unwrap().id;
         (0..3).map(choose).collect()
+    }
+
+    #[test]
+    fn an_open_breaker_leaves_a_server_out_only_where_another_fits() {
+        let (servers, now) = (servers(9), Instant::now());
+        servers[0].breaker.failed(now, 1);
+        let mut several = servers.clone();
+        leave_out_barred(&mut several, now);
+        assert_eq!(several.iter().map(|s| s.id).collect::<Vec<_>>(), [1, 2]);
+        let mut only = vec![Arc::clone(&servers[0])];
+        leave_out_barred(&mut only, now);
+        assert_eq!(only.len(), 1, "the only choice");
+        servers[1..].iter().for_each(|s| s.breaker.failed(now, 1));
+        let mut all = servers.clone();
+        leave_out_barred(&mut all, now);
+        assert_eq!(all.len(), 3, "all of them are barred, so none is");
     }
 
     #[test]

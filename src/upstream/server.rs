@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::address::Address;
 use super::breaker::Breaker;
@@ -36,6 +38,10 @@ pub struct Server {
     was_primary: AtomicBool,
     /// Those who wait for replies over links that are void: they won't come.
     given_up: Notify,
+    /// A link of its own was lost or couldn't be made, and its monitor hasn't heard of it since.
+    is_doubted: AtomicBool,
+    /// When its monitor last heard of it after a doubt: the doubt was wrong.
+    refuted: Mutex<Option<Instant>>,
     /// Wakes the monitor: somebody had trouble with this server.
     pub(super) suspected: Notify,
     /// The monitor must end: the server left the deployment.
@@ -75,6 +81,8 @@ impl Server {
             superseded: watch::Sender::new(false),
             was_primary: AtomicBool::new(false),
             given_up: Notify::new(),
+            is_doubted: AtomicBool::new(false),
+            refuted: Mutex::new(None),
             suspected: Notify::new(),
             removed: Notify::new(),
         })
@@ -162,6 +170,25 @@ impl Server {
         }
     }
 
+    /// It may be down: a link was lost, or couldn't be made.
+    pub(super) fn doubted(&self) {
+        self.is_doubted.store(true, SeqCst);
+    }
+
+    /// It has answered its monitor as the process that it was before.
+    pub(super) fn refute_doubt(&self, now: Instant) {
+        if self.is_doubted.swap(false, SeqCst) {
+            *self.refuted.lock() = Some(now);
+        }
+    }
+
+    /// Whether it was doubted and turned out to be well less than a second ago. Then another link that it
+    /// closes is the request's doing, which says nothing of other requests. (If the process ends after all, its
+    /// monitor's link ends with it.)
+    pub(super) fn was_refuted(&self, now: Instant) -> bool {
+        self.refuted.lock().is_some_and(|at| now < at + DOUBT_AGAIN)
+    }
+
     /// Its monitor has heard of it, or has given it up.
     pub(super) fn looked_at(&self, role: Option<Role>) {
         self.was_primary.store(role == Some(Role::Primary), SeqCst);
@@ -182,6 +209,7 @@ impl Server {
 
     /// The server doesn't answer.
     pub(super) fn gone(&self) {
+        *self.refuted.lock() = None;
         let mut incarnation = self.incarnation.lock();
         if let Incarnation::Process(id) = &mut *incarnation {
             *incarnation = Incarnation::Gone(id.take());
@@ -193,6 +221,9 @@ impl Server {
         self.suspected.notify_one();
     }
 }
+
+/// How long a server that was doubted in vain isn't doubted again for a link that it closes.
+const DOUBT_AGAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -221,6 +252,20 @@ mod tests {
         server.gone();
         server.gone();
         assert!(server.answered_as(Some(&a)));
+    }
+
+    #[test]
+    fn a_doubt_that_was_refuted_is_not_repeated_for_a_second() {
+        let (server, now) = (server(), Instant::now());
+        server.refute_doubt(now);
+        assert!(!server.was_refuted(now), "nobody had doubted it");
+        server.doubted();
+        assert!(!server.was_refuted(now));
+        server.refute_doubt(now);
+        assert!(server.was_refuted(now));
+        assert!(!server.was_refuted(now + DOUBT_AGAIN));
+        server.gone();
+        assert!(!server.was_refuted(now), "it didn't answer later");
     }
 
     #[test]

@@ -143,6 +143,17 @@ impl Topology {
         }
     }
 
+    /// The server has closed a link on which a request was under way. It may be down, and is doubted then; or
+    /// the request made it do so, again and again, and nobody else must suffer from that.
+    pub fn link_lost(&self, server: &Arc<Server>, generation: u64) {
+        if server.generation() == generation && server.was_refuted(Instant::now()) {
+            tracing::debug!(target: "petiole::upstream", server = %server.address,
+                "a link to it was lost, and it answers: the request is to blame");
+            return;
+        }
+        self.doubt(server, generation, "a link to it was lost");
+    }
+
     /// A link of this generation to the server was lost, or couldn't be made: nothing more is sent
     /// there until its monitor has heard of it again.
     pub fn doubt(&self, server: &Arc<Server>, generation: u64, reason: &str) {
@@ -151,6 +162,7 @@ impl Topology {
             .failed(Instant::now(), self.settings.breaker_failures);
         let state = server.state();
         if server.generation() == generation && state.hello.is_some() {
+            server.doubted();
             server.set_state(State {
                 hello: None,
                 error: Some(reason.to_owned()),
@@ -225,8 +237,9 @@ impl Topology {
     pub(super) fn answered(self: &Arc<Self>, server: &Arc<Server>, hello: Hello) {
         let hello = Arc::new(hello);
         let restarted = server.answered_as(hello.process_id.as_ref());
-        if restarted {
-            server.next_generation();
+        match restarted {
+            true => server.next_generation(),
+            false => server.refute_doubt(Instant::now()),
         }
         let mut hello = hello;
         let mut facts = self.facts.lock();

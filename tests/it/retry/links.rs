@@ -1,13 +1,13 @@
 //! Links that break, at every moment of an exchange, and a server that is slow.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bson::{Document, doc};
 use petiole::config::Config;
 use petiole::proxy::Proxy;
-use petiole::upstream::{Act, Rule};
+use petiole::upstream::{Act, Role, Rule};
 
 use super::{Asker, is_ok};
 use crate::parts::in_process::{self, faults};
@@ -55,31 +55,74 @@ async fn wherever_a_link_breaks_a_write_takes_effect_once_and_a_read_is_answered
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_breaker_opens_after_failures_in_a_row_and_closes_after_a_probe() {
+async fn the_only_server_stays_in_use_whatever_its_breaker_says() {
     let proxy = in_process(|config| {
-        config.upstream.breaker_failures = 3;
+        config.upstream.breaker_failures = 1;
         config.retry.enabled = false;
         config.batch.enabled = false;
     })
     .await;
     let mut client = client(&proxy).await;
     let find = doc! {"find": "c", "$db": shared::database("breaker")};
-    faults(&proxy).arm(Rule::times(3, Act::DropReply, |p| {
+    let breaker = || proxy.shared().upstream.servers()[0].breaker.as_str();
+    faults(&proxy).arm(Rule::times(1, Act::DropReply, |p| {
         p.command.name() == "find"
     }));
-    // (It is open for half a second from the last failure on.)
-    let mut began = Instant::now();
-    for _ in 0..3 {
-        began = Instant::now();
-        assert!(!is_ok(&client.ask(&find).await));
-    }
-    let breaker = || proxy.shared().upstream.servers()[0].breaker.as_str();
+    assert!(!is_ok(&client.ask(&find).await));
     assert_eq!(breaker(), "open");
     let before = faults(&proxy).exchanges();
-    assert!(is_ok(&client.ask(&find).await), "it waits for the probe");
-    assert!(began.elapsed() >= Duration::from_millis(500));
+    assert!(is_ok(&client.ask(&find).await), "it is the only choice");
     assert_eq!(faults(&proxy).exchanges(), before + 1);
     assert_eq!(breaker(), "closed");
+}
+
+/// A command on which the server closes its connection, again and again, says nothing of other commands.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_kills_its_connection_keeps_nobody_from_the_server() {
+    let proxy = in_process(|config| {
+        config.upstream.failover_wait = Duration::from_secs(3);
+        config.retry.enabled = false;
+        config.batch.enabled = false;
+    })
+    .await;
+    let db = shared::database("poison");
+    faults(&proxy).arm(Rule::every(Act::DropReply, |p| {
+        p.command.collection() == Some("poison")
+    }));
+    let over = Arc::new(AtomicBool::new(false));
+    let lost = Arc::new(AtomicUsize::new(0));
+    let poisoners: Vec<_> = (0..4)
+        .map(|_| {
+            let (address, db) = (proxy.address().to_string(), db.clone());
+            let (over, lost) = (Arc::clone(&over), Arc::clone(&lost));
+            tokio::spawn(async move {
+                let mut client = Asker::connect(&address).await;
+                while !over.load(Relaxed) {
+                    let reply = client.ask(&doc! {"find": "poison", "$db": &db}).await;
+                    assert!(!is_ok(&reply));
+                    lost.fetch_add(1, Relaxed);
+                }
+            })
+        })
+        .collect();
+    wait::until("the breaker would be open", || lost.load(Relaxed) > 40);
+    let mut client = client(&proxy).await;
+    let before = lost.load(Relaxed);
+    for n in 0..50 {
+        let find = doc! {"find": "c", "filter": {"n": n}, "$db": &db};
+        assert!(is_ok(&client.ask(&find).await), "find {n}");
+    }
+    wait::until("the others were lost beside them", || {
+        lost.load(Relaxed) > before
+    });
+    over.store(true, Relaxed);
+    for one in poisoners {
+        one.await.unwrap();
+    }
+    assert_eq!(
+        proxy.shared().upstream.servers()[0].role,
+        Some(Role::Primary)
+    );
 }
 
 /// A namespace that has become slow holds its share of the links only; one whose every request fails
