@@ -112,6 +112,12 @@ impl Collector for Numbers {
         counter(&mut out, "pool_logins_ended", help, logins.ended)?;
         gauge(
             &mut out,
+            "pool_awaiting_links",
+            "Upstream links beside these, for requests that wait at the server for something new.",
+            pool.awaiting as u64,
+        )?;
+        gauge(
+            &mut out,
             "fences_quarantined",
             "Writes of unknown outcome that keep their fence.",
             shared.pipeline.fences().quarantined() as u64,

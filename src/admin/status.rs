@@ -26,6 +26,7 @@ pub fn status(shared: &Shared) -> Value {
             "links": pool.links,
             "idle": pool.idle,
             "waiting": pool.waiting,
+            "awaiting": pool.awaiting,
             "max_links": shared.config.upstream.max_links,
             "login_links": logins.links,
             "logins_waiting": logins.waiting,

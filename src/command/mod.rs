@@ -10,6 +10,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
 )]
 
+mod awaiting;
 mod bypass;
 mod edit;
 mod error_reply;
@@ -35,6 +36,7 @@ mod survival;
 mod value;
 mod volatile;
 
+pub use awaiting::opens_awaiting;
 pub use bypass::Bypass;
 pub use edit::{
     acknowledged, commit_again, numbered, with_body, with_max_time, without_cluster_time,

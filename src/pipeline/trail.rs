@@ -32,6 +32,8 @@ pub enum Decision {
     Acknowledged,
     /// Waited for a link.
     Queued,
+    /// A `getMore` that the server may hold back until there is something new.
+    Awaited,
     /// Sent in one command with other clients' writes.
     Batched,
     /// Sent again after a transient fault.
@@ -60,6 +62,7 @@ impl Decision {
             Decision::Fenced => "fenced",
             Decision::Acknowledged => "acknowledged",
             Decision::Queued => "queued",
+            Decision::Awaited => "awaited",
             Decision::Batched => "batched",
             Decision::Retried => "retried",
             Decision::ExecutedBefore => "executed_before",

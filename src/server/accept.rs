@@ -103,10 +103,14 @@ impl Clients {
             .retry
             .enabled
             .then(|| Arc::new(Retry::new(&config.retry, Arc::clone(&facts))));
+        let threads = threads(&config);
+        let client_limit = ClientLimit::of(&config, threads);
+        client_limit.warn(&config);
         let upstream = Upstream::start(
             &config.upstream,
             &config.admission,
             config.server.login_timeout,
+            client_limit.awaiting,
             Arc::clone(&fences),
             Arc::clone(&facts),
         )
@@ -119,7 +123,6 @@ impl Clients {
         );
         let profile = config.profile.enabled.then(|| {
             let samples = config.advice.enabled;
-            let threads = threads(&config);
             Arc::new(Profile::new(&config.profile, threads, samples))
         });
         let advisor = profile
@@ -143,10 +146,7 @@ impl Clients {
         .in_order();
         let backend: Arc<dyn Backend> = upstream.clone();
         let pipeline = Pipeline::new(stages, backend, fences).with_facts(facts);
-        let threads = threads(&config);
         let durations = Durations::new(threads);
-        let client_limit = ClientLimit::of(&config, threads);
-        client_limit.warn(&config);
         let shared = Arc::new(Shared {
             config,
             pipeline,

@@ -24,11 +24,13 @@ pub fn raise_limit() -> io::Result<()> {
     Ok(setrlimit(Resource::Nofile, all)?)
 }
 
-/// How many clients may be connected.
+/// How many clients may be connected, and how many of their requests may wait at a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientLimit {
     /// The number.
     pub clients: usize,
+    /// Links beside `upstream.max_links` for requests that a server holds back until there is something new.
+    pub awaiting: usize,
     /// Whether it is less than `server.max_clients`, for want of descriptors: the number of those.
     pub short_of: Option<u64>,
 }
@@ -44,16 +46,20 @@ impl ClientLimit {
         let Some(descriptors) = descriptors else {
             return ClientLimit {
                 clients: wanted,
+                awaiting: wanted,
                 short_of: None,
             };
         };
         let upstream = &config.upstream;
         let others = upstream.max_links + upstream.max_login_links + PER_THREAD * threads + RESERVE;
         let room = usize::try_from(descriptors).unwrap_or(usize::MAX);
-        let room = room.saturating_sub(others).max(FEWEST_CLIENTS);
+        let room = room.saturating_sub(others);
+        let room_of_clients = (room - room / SHARE_OF_AWAITING).max(FEWEST_CLIENTS);
+        let clients = wanted.min(room_of_clients);
         ClientLimit {
-            clients: wanted.min(room),
-            short_of: (room < wanted).then_some(descriptors),
+            clients,
+            awaiting: room.saturating_sub(clients).min(clients),
+            short_of: (room_of_clients < wanted).then_some(descriptors),
         }
     }
 
@@ -97,6 +103,8 @@ pub(super) fn is_want_of_descriptors(error: &io::Error) -> bool {
 const RESERVE: usize = 160;
 /// Of a runtime: its poller and what wakes it.
 const PER_THREAD: usize = 4;
+/// Of what is left for clients, this part is for links on which their requests wait for something new.
+const SHARE_OF_AWAITING: usize = 4;
 /// However few descriptors there are.
 const FEWEST_CLIENTS: usize = 8;
 
@@ -111,11 +119,17 @@ mod tests {
         config.upstream.max_links = 50;
         config.upstream.max_login_links = 10;
         let within = |descriptors| ClientLimit::within(&config, 10, descriptors);
-        let limit = |clients, short_of| ClientLimit { clients, short_of };
-        assert_eq!(within(None), limit(1000, None));
-        assert_eq!(within(Some(1_000_000)), limit(1000, None));
-        assert_eq!(within(Some(1260)), limit(1000, None));
-        assert_eq!(within(Some(1259)), limit(999, Some(1259)));
-        assert_eq!(within(Some(100)), limit(FEWEST_CLIENTS, Some(100)));
+        let limit = |clients, awaiting, short_of| ClientLimit {
+            clients,
+            awaiting,
+            short_of,
+        };
+        assert_eq!(within(None), limit(1000, 1000, None));
+        assert_eq!(within(Some(1_000_000)), limit(1000, 1000, None));
+        assert_eq!(within(Some(260 + 1500)), limit(1000, 500, None));
+        assert_eq!(within(Some(260 + 1334)), limit(1000, 334, None));
+        let short = Some(260 + 800);
+        assert_eq!(within(short), limit(600, 200, short));
+        assert_eq!(within(Some(100)), limit(FEWEST_CLIENTS, 0, Some(100)));
     }
 }

@@ -26,6 +26,7 @@ use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
+use super::budget::Budget;
 use super::occupancy::Occupied;
 use super::patience::Patience;
 use super::server::Server;
@@ -73,7 +74,7 @@ pub(super) struct Admitted<'a> {
 pub(super) struct Entered<'a> {
     _namespace_here: Option<SemaphorePermit<'a>>,
     _namespace: Option<SemaphorePermit<'a>>,
-    _server: Occupied,
+    _server: Option<Occupied>,
 }
 
 impl Admission {
@@ -148,6 +149,7 @@ impl Admission {
         server: &Server,
         servers: usize,
         request: &mut Request,
+        budget: Budget,
         patience: &mut Patience,
     ) -> Result<Entered<'_>, Failure> {
         let apart = queues_apart(&request.command);
@@ -177,7 +179,8 @@ impl Admission {
         Ok(Entered {
             _namespace_here: namespace_here,
             _namespace: namespace,
-            _server: server.occupancy.enter(place),
+            // What waits at a server is no work there.
+            _server: (budget == Budget::Shared).then(|| server.occupancy.enter(place)),
         })
     }
 

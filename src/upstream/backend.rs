@@ -8,6 +8,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::admission::{Admission, AdmissionStats, Entered};
 use super::auth::{AuthLink, LoginError, Principals};
+use super::awaits::Awaits;
+use super::budget::Budget;
 use super::dial::Dialer;
 use super::faults::Faults;
 use super::hello::Hello;
@@ -36,6 +38,7 @@ pub struct Upstream {
     topology: Arc<Topology>,
     pool: Arc<Pool>,
     pins: Pins,
+    awaits: Awaits,
     dialer: Arc<Dialer>,
     principals: Principals,
     logins: Arc<Logins>,
@@ -45,11 +48,13 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Resolves the connection string and begins to watch the servers.
+    /// Resolves the connection string and begins to watch the servers. `max_awaiting`: links beside
+    /// `upstream.max_links` for requests that a server holds back until there is something new.
     pub async fn start(
         config: &config::Upstream,
         limits: &config::Admission,
         login_timeout: Duration,
+        max_awaiting: usize,
         fences: Arc<Fences>,
         known: Arc<UpstreamFacts>,
     ) -> Result<Arc<Upstream>, SeedError> {
@@ -81,6 +86,7 @@ impl Upstream {
         );
         let pool = Pool::new(
             config.max_links,
+            max_awaiting,
             config.link_idle_timeout,
             Arc::clone(&admission),
         );
@@ -88,6 +94,7 @@ impl Upstream {
             topology,
             pool,
             pins: Pins::default(),
+            awaits: Awaits::default(),
             dialer,
             principals: Principals::default(),
             logins: Logins::new(config.max_login_links, login_timeout),
@@ -149,6 +156,7 @@ impl Upstream {
         let now = Instant::now();
         self.pool.sweep(now);
         self.pins.sweep(now);
+        self.awaits.sweep(now);
         self.principals.sweep();
         self.logins.sweep(now);
     }
@@ -207,13 +215,15 @@ impl Upstream {
 
     /// Follows what a reply says of its cursor.
     pub fn note_cursor(&self, request: &Request, server: &Arc<Server>, reply: &Reply) {
-        if self.topology.len() < 2 {
-            return;
-        }
         let id = match request.command.kind {
             Kind::Insert | Kind::Update | Kind::Delete | Kind::FindAndModify => return,
             _ => reply.view().cursor_id,
         };
+        self.awaits
+            .note(&request.command, reply.view(), reply.body());
+        if self.topology.len() < 2 {
+            return;
+        }
         match (id, request.command.cursor_id()) {
             (Some(0) | None, Some(asked)) => self.pins.unpin_cursor(asked),
             (Some(id), _) if id != 0 => {
@@ -282,6 +292,13 @@ impl Upstream {
     /// A server and a link to it. Where a server can be chosen, one that can't be reached is no
     /// reason to fail: nothing was sent.
     async fn leased(&self, request: &mut Request) -> Result<Leased<'_>, Failure> {
+        let budget = match self.awaits.may_wait(&request.command) {
+            true => {
+                request.trail.note(Decision::Awaited);
+                Budget::Awaiting
+            }
+            false => Budget::Shared,
+        };
         let began = Instant::now();
         let mut patience = self.admission.patience(request);
         loop {
@@ -290,13 +307,13 @@ impl Upstream {
             let generation = server.generation();
             let entered = self
                 .admission
-                .enter(server, self.topology.len(), request, &mut patience)
+                .enter(server, self.topology.len(), request, budget, &mut patience)
                 .await?;
             if generation != server.generation() && matches!(route, Route::Chosen(_)) {
                 // It was lost while this one waited for it.
                 continue;
             }
-            match self.lease(request, server, &mut patience).await {
+            match self.lease(request, server, budget, &mut patience).await {
                 Ok(lease) => {
                     let server = Arc::clone(server);
                     return Ok(Leased {
@@ -324,21 +341,32 @@ impl Upstream {
         &self,
         request: &mut Request,
         server: &Arc<Server>,
+        mut budget: Budget,
         patience: &mut Patience,
     ) -> Result<Lease, Failure> {
-        let (checkout, queued) = self
-            .pool
-            .checkout(server, &request.principal, patience)
-            .await?;
-        if queued {
-            request.trail.note(Decision::Queued);
-        }
-        match checkout {
-            Checkout::Link(lease) => Ok(lease),
-            Checkout::Dial(room) => {
-                let (link, _) = self.dialer.dial(server, home(), &[]).await?;
-                room.fill(link, &request.principal)
-                    .ok_or_else(|| gone("the pool was closed"))
+        loop {
+            let (checkout, queued) = self
+                .pool
+                .checkout(server, &request.principal, budget, patience)
+                .await?;
+            if queued {
+                request.trail.note(Decision::Queued);
+            }
+            let room = match checkout {
+                Checkout::Link(lease) => return Ok(lease),
+                Checkout::Dial(room) => room,
+            };
+            match self.dialer.dial(server, home(), &[]).await {
+                Ok((link, _)) => {
+                    return room
+                        .fill(link, &request.principal)
+                        .ok_or_else(|| gone("the pool was closed"));
+                }
+                // The server may have reached its limit of connections: one of those that are there will do.
+                Err(_) if budget == Budget::Awaiting && server.state().hello.is_some() => {
+                    budget = Budget::Shared;
+                }
+                Err(failure) => return Err(failure),
             }
         }
     }

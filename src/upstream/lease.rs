@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::budget::Budget;
 use super::link::Link;
 use super::pool::Pool;
 use crate::memory::Live;
@@ -12,10 +13,6 @@ use crate::pipeline::Principal;
 
 /// Either a link that may be used, or the right to dial one.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a link is what nearly everybody gets"
-)]
 pub(super) enum Checkout {
     Link(Lease),
     Dial(Room),
@@ -34,19 +31,22 @@ impl Checkout {
 #[derive(Debug)]
 pub(super) struct Room {
     pool: Option<Arc<Pool>>,
+    budget: Budget,
 }
 
 impl Room {
-    pub fn of(pool: &Arc<Pool>) -> Room {
+    pub fn of(pool: &Arc<Pool>, budget: Budget) -> Room {
         Room {
             pool: Some(Arc::clone(pool)),
+            budget,
         }
     }
 
     /// The link was dialled.
-    pub fn fill(mut self, link: Link, principal: &Arc<Principal>) -> Option<Lease> {
+    pub fn fill(mut self, mut link: Link, principal: &Arc<Principal>) -> Option<Lease> {
         let pool = self.pool.take()?;
-        pool.dialled(link.server.id, principal);
+        link.budget = self.budget;
+        pool.dialled(&link, principal);
         Some(Lease::of(&pool, link, principal))
     }
 }
@@ -54,7 +54,7 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.take() {
-            pool.not_dialled();
+            pool.not_dialled(self.budget);
         }
     }
 }
@@ -107,7 +107,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(link) = self.link.take() {
-            self.pool.lost(link.server.id, self.principal.id);
+            self.pool.lost(&link, self.principal.id);
         }
     }
 }

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
+use super::budget::Budget;
 use super::dial::Dialer;
 #[cfg(feature = "test-hooks")]
 use super::faults::{Act, Faults};
@@ -29,6 +30,8 @@ pub struct Link {
     /// The worker thread whose reactor drives it.
     pub(super) home: usize,
     pub(super) last_used: Instant,
+    /// What it counts against.
+    pub(super) budget: Budget,
     pub(super) compressor: Option<Compressor>,
     held: Held,
     /// For the last reply, if it was large.
@@ -91,6 +94,7 @@ impl Link {
             generation,
             home,
             last_used: Instant::now(),
+            budget: Budget::Shared,
             compressor: None,
             held: dialer.memory.buffer(),
             permit: None,

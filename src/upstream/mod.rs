@@ -7,8 +7,10 @@
 mod address;
 mod admission;
 mod auth;
+mod awaits;
 mod backend;
 mod breaker;
+mod budget;
 mod client;
 mod dial;
 mod explain;
@@ -27,6 +29,7 @@ mod seeds;
 mod selection;
 mod server;
 mod sock;
+mod stock;
 mod tls;
 mod topology;
 pub mod watch;

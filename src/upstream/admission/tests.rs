@@ -25,7 +25,7 @@ async fn enter<'a>(
 ) -> Result<Entered<'a>, Failure> {
     let mut patience = admission.patience(&request);
     admission
-        .enter(server, servers, &mut request, &mut patience)
+        .enter(server, servers, &mut request, Budget::Shared, &mut patience)
         .await
 }
 

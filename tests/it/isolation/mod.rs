@@ -5,3 +5,4 @@ mod exhaust;
 mod logins;
 mod logs;
 mod stuck;
+mod waiting;
