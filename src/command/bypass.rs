@@ -50,11 +50,13 @@ pub enum Bypass {
     Unwatched,
     /// The command is longer than what is analysed.
     TooLong,
+    /// The server's profiler records every operation of the database.
+    Profiler,
 }
 
 impl Bypass {
     /// How many reasons there are.
-    pub const COUNT: usize = Bypass::TooLong as usize + 1;
+    pub const COUNT: usize = Bypass::Profiler as usize + 1;
 
     /// All reasons, in order.
     pub const ALL: [Bypass; Bypass::COUNT] = [
@@ -81,6 +83,7 @@ impl Bypass {
         Bypass::Memory,
         Bypass::Unwatched,
         Bypass::TooLong,
+        Bypass::Profiler,
     ];
 
     /// The word used in metrics, status and logs.
@@ -109,6 +112,7 @@ impl Bypass {
             Bypass::Memory => "memory",
             Bypass::Unwatched => "unwatched",
             Bypass::TooLong => "too_long",
+            Bypass::Profiler => "profiler",
         }
     }
 }

@@ -6,6 +6,7 @@ use dashmap::DashMap;
 use tokio::time::Instant;
 
 use super::fences::{Fence, Fences};
+use super::profiler::{Profiler, sets_profiler};
 use super::request::Request;
 use super::stage::{Answer, Backend, Next, Outcome, Stage, Way};
 use super::strangers::Strangers;
@@ -27,6 +28,7 @@ pub struct Pipeline {
     writing_cursors: DashMap<i64, Footprint>,
     facts: Arc<UpstreamFacts>,
     strangers: Arc<Strangers>,
+    profiler: Arc<Profiler>,
 }
 
 impl Pipeline {
@@ -43,6 +45,7 @@ impl Pipeline {
             writing_cursors: DashMap::new(),
             facts: Arc::default(),
             strangers: Arc::default(),
+            profiler: Arc::default(),
         }
     }
 
@@ -50,6 +53,12 @@ impl Pipeline {
     #[must_use]
     pub fn with_facts(self, facts: Arc<UpstreamFacts>) -> Pipeline {
         Pipeline { facts, ..self }
+    }
+
+    /// The same, and what it learns of the server's profiler others hear from `profiler`.
+    #[must_use]
+    pub fn with_profiler(self, profiler: Arc<Profiler>) -> Pipeline {
+        Pipeline { profiler, ..self }
     }
 
     /// The fences, for the cache and for flushes.
@@ -84,6 +93,7 @@ impl Pipeline {
     /// [`Pipeline::end`]; a guard that is dropped without it was of a request of which nobody knows
     /// what became.
     pub fn begin<'a>(&'a self, request: &'a mut Request) -> (Guard, Answer<'a>) {
+        request.recorded = self.profiler.records(&request.command);
         let guard = self.before(request);
         (guard, Next::new(&self.way).run(request))
     }
@@ -92,6 +102,12 @@ impl Pipeline {
     pub fn end(&self, request: &mut Request, guard: Guard, outcome: &Outcome) {
         for stage in self.way.stages.iter().rev() {
             stage.answered(request, outcome);
+        }
+        if sets_profiler(&request.command)
+            && let Ok(reply) = outcome
+            && reply.view().ok
+        {
+            self.profiler.note(&request.command, reply.body());
         }
         self.after(request, guard, outcome);
     }

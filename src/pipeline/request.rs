@@ -56,6 +56,8 @@ pub struct Request {
     pub trail: Trail,
     /// What has become of it so far, for everything that depends on that.
     pub progress: Progress,
+    /// The server's profiler records every operation of its database: it is sent on as it came, and by itself.
+    pub recorded: bool,
     /// Where it was sent last, if it was sent.
     pub met: Option<Met>,
     /// How often it was put on a link, as itself. (Not at all: it is answered by the proxy, or went in a batch.)
@@ -109,6 +111,7 @@ impl Request {
             answered_in: None,
             trail: Trail::default(),
             progress: Progress::default(),
+            recorded: false,
             met: None,
             sent: 0,
             address: None,
@@ -139,6 +142,7 @@ impl Request {
             received: self.received,
             trail: self.trail,
             progress: self.progress,
+            recorded: self.recorded,
             met: self.met,
             sent: self.sent,
             client: self.client,

@@ -29,6 +29,7 @@ mod pre_images;
 mod precision;
 mod principals;
 mod profile;
+mod profiler;
 mod raw;
 mod refused;
 mod retry;

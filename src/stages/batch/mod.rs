@@ -203,6 +203,9 @@ impl Shared {
 
     /// Whether it may be batched just now.
     fn may_queue(&self, write: &Write, request: &Request) -> Result<(), Alone> {
+        if request.recorded {
+            return Err(Alone::Profiler);
+        }
         let abilities = self.facts.get().ok_or(Alone::Upstream)?;
         if write.id.is_some() && !abilities.retryable {
             return Err(Alone::Upstream);

@@ -49,11 +49,13 @@ pub enum Alone {
     WaitedLong,
     /// Its batch was refused before anything was executed.
     Refused,
+    /// The server's profiler records every operation of the database.
+    Profiler,
 }
 
 impl Alone {
     /// All of them, in order.
-    pub const ALL: [Alone; 19] = [
+    pub const ALL: [Alone; 20] = [
         Alone::First,
         Alone::OnlyOne,
         Alone::Transaction,
@@ -73,6 +75,7 @@ impl Alone {
         Alone::QueueFull,
         Alone::WaitedLong,
         Alone::Refused,
+        Alone::Profiler,
     ];
 
     /// The word in metrics and status.
@@ -97,6 +100,7 @@ impl Alone {
             Alone::QueueFull => "queue_full",
             Alone::WaitedLong => "waited_long",
             Alone::Refused => "refused",
+            Alone::Profiler => "profiler",
         }
     }
 }
