@@ -30,7 +30,7 @@ pub struct Surplus {
 }
 
 /// What can go of the indexes of a collection. `uses`: as far as known, by name. `shard_key`: of a
-/// sharded collection. `hinted`: names that commands prescribe.
+/// sharded collection. `hinted`: names that commands prescribe, and others that must stay.
 #[must_use]
 pub fn surplus(
     existing: &[Index],

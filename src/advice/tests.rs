@@ -366,11 +366,29 @@ fn a_command_with_a_collation_gets_an_index_with_it() {
         Some(doc! {"locale": "en", "strength": 2})
     );
     let namespace = crate::command::Namespace::new("game", "users");
-    let words = create(&namespace, &choices[0], &needs, &[], &users(), 1.5);
+    let words = create(&namespace, &choices[0], &needs, &[], &users(), 1.5, &[]);
     assert_eq!(
         words.command,
-        "db.getSiblingDB(\"game\").getCollection(\"users\").createIndex({ \"name\": 1 }, { \"collation\": { \"locale\": \"en\", \"strength\": 2 } })"
+        "db.getSiblingDB(\"game\").getCollection(\"users\").createIndex({ \"name\": 1 }, { \"collation\": { \"locale\": \"en\", \"strength\": 2 }, \"name\": \"name_1_en_2\" })"
     );
+    // The same keys with another collation are advised as well: each has its own name, and none is that of an index.
+    let name = |existing: &[Index], taken: &[&str]| {
+        let taken: Vec<String> = taken.iter().map(ToString::to_string).collect();
+        let words = create(
+            &namespace,
+            &choices[0],
+            &needs,
+            existing,
+            &users(),
+            1.5,
+            &taken,
+        );
+        words.index_name()
+    };
+    assert_eq!(name(&[], &["name_1", "name_1_fr_1"]), "name_1_en_2");
+    assert_eq!(name(&[], &["name_1_en_2"]), "name_1_en_2_advised");
+    let there = Index::read(&doc! {"key": {"name": 1}, "name": "name_1_en_2_advised"}).unwrap();
+    assert_eq!(name(&[there], &["name_1_en_2"]), "name_1_en_2_advised_2");
     assert!(
         words
             .why

@@ -20,16 +20,16 @@ pub fn create(
     existing: &[Index],
     data: &Data,
     writes_per_second: f64,
+    taken: &[String],
 ) -> Words {
     let keys = pattern(choice);
     let mut options = Document::new();
     if let Some(collation) = &choice.collation {
         options.insert("collation", collation.clone());
     }
-    let usual = default_name(&keys);
-    if existing.iter().any(|index| index.name == usual) {
-        // The same keys with other options are there already.
-        options.insert("name", format!("{usual}_advised"));
+    let name = name(choice, &keys, existing, taken);
+    if name != default_name(&keys) {
+        options.insert("name", name);
     }
     let command = match options.is_empty() {
         true => format!("{}.createIndex({})", collection(namespace), js(&keys)),
@@ -164,6 +164,35 @@ fn pattern(choice: &Choice) -> Document {
     let keys = choice.keys.iter();
     keys.map(|(path, direction)| (path.clone(), Bson::Int32(*direction)))
         .collect()
+}
+
+/// A name that no index has: the one that the server would give, unless other options ask for another.
+/// `taken`: by indexes that are advised as well.
+fn name(choice: &Choice, keys: &Document, existing: &[Index], taken: &[String]) -> String {
+    let mut base = default_name(keys);
+    if let Some(collation) = &choice.collation {
+        for key in ["locale", "strength"] {
+            match collation.get(key) {
+                Some(Bson::String(text)) => base = format!("{base}_{text}"),
+                Some(value) => base = format!("{base}_{value}"),
+                None => {}
+            }
+        }
+    }
+    let free =
+        |name: &String| !existing.iter().any(|index| index.name == *name) && !taken.contains(name);
+    let first = [base.clone(), format!("{base}_advised")];
+    let further = (2..).map(|n| format!("{base}_advised_{n}"));
+    first.into_iter().chain(further).find(free).unwrap_or(base)
+}
+
+impl Words {
+    /// The name that the index has, or will have.
+    #[must_use]
+    pub fn index_name(&self) -> String {
+        let given = self.options.get_str("name").map(str::to_owned);
+        given.unwrap_or_else(|_| default_name(&self.keys))
+    }
 }
 
 /// The name that the server gives to an index.

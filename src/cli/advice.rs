@@ -36,7 +36,8 @@ impl AdviceArgs {
     }
 }
 
-/// One statement for each piece of advice, under a comment that says why.
+/// One statement for each piece of advice, under a comment that says why. Each says what became of it, and one that fails
+/// doesn't keep the others from being carried out.
 fn script(advice: &[Value]) -> String {
     let mut text = String::new();
     for one in advice {
@@ -44,7 +45,13 @@ fn script(advice: &[Value]) -> String {
             // (A line break in a name would end the comment.)
             let _ = writeln!(text, "// {key}: {}", escaped(field(one, key)));
         }
-        let _ = writeln!(text, "{};\n", field(one, "command"));
+        let command = field(one, "command");
+        let shown = Value::from(command);
+        let _ = writeln!(
+            text,
+            "try {{\n{command};\nprint(\"done: \" + {shown});\n}} catch (error) {{\n\
+             print(\"FAILED: \" + {shown} + \": \" + error.message);\n}}\n"
+        );
     }
     if advice.is_empty() {
         text.push_str("// no advice\n");
@@ -110,15 +117,25 @@ mod tests {
     #[test]
     fn a_script_has_one_statement_for_each_advice_and_no_broken_comment() {
         let script = script(&advice());
-        let statements: Vec<&str> = script
-            .lines()
-            .filter(|l| !l.starts_with("//") && !l.is_empty())
-            .collect();
+        let statements: Vec<&str> = script.lines().filter(|l| l.starts_with("db.")).collect();
         assert_eq!(
             statements,
             ["db.getSiblingDB(\"game\").getCollection(\"users\").createIndex({ \"user_id\": 1 });"]
         );
         assert!(script.contains("// why: a\\nb\n"));
+        // In mongosh an error ends a script: here it ends one statement.
+        let lines: Vec<&str> = script.lines().collect();
+        let at = lines.iter().position(|l| l.starts_with("db.")).unwrap();
+        assert_eq!(lines[at - 1], "try {");
+        assert!(
+            lines[at + 1].starts_with("print(\"done: \" + \"db.getSiblingDB("),
+            "{script}"
+        );
+        assert_eq!(lines[at + 2], "} catch (error) {");
+        assert!(
+            lines[at + 3].starts_with("print(\"FAILED: \" + "),
+            "{script}"
+        );
     }
 
     #[test]

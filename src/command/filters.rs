@@ -24,13 +24,24 @@ impl<'a> Filters<'a> {
     /// Whether one of the filters names these fields at its top level and no others. A command
     /// without a filter has an empty one.
     pub fn any_names(&self, fields: &[String]) -> bool {
-        let names = |filter: &[u8]| names(filter, fields);
+        self.any(|filter| names(filter, fields))
+    }
+
+    /// Whether one of the filters names all of these fields at its top level, and perhaps others.
+    pub fn any_includes(&self, fields: &[String]) -> bool {
+        self.any(|filter| {
+            let named = |field: &String| doc::find(filter, field).is_some();
+            fields.iter().all(named)
+        })
+    }
+
+    fn any(&self, fits: impl Fn(&[u8]) -> bool) -> bool {
         match self.kind {
-            Kind::Find => names(self.field("filter")),
-            Kind::Count | Kind::Distinct | Kind::FindAndModify => names(self.field("query")),
-            Kind::Aggregate => names(self.first_match().unwrap_or_default()),
-            Kind::Update => self.statements("updates").any(names),
-            Kind::Delete => self.statements("deletes").any(names),
+            Kind::Find => fits(self.field("filter")),
+            Kind::Count | Kind::Distinct | Kind::FindAndModify => fits(self.field("query")),
+            Kind::Aggregate => fits(self.first_match().unwrap_or_default()),
+            Kind::Update => self.statements("updates").any(fits),
+            Kind::Delete => self.statements("deletes").any(fits),
             _ => false,
         }
     }
@@ -96,6 +107,18 @@ mod tests {
         let stages = vec![doc! {"$match": {"a": 1}}, doc! {"$count": "n"}];
         let aggregate = doc! {"aggregate": "c", "pipeline": stages, "$db": "d"};
         assert!(named(aggregate, &["a"]));
+    }
+
+    #[test]
+    fn a_filter_includes_fields_beside_others() {
+        let find = doc! {"find": "c", "filter": {"a": 1, "b": 1}, "$db": "d"};
+        let command = Command::parse_body(&Bytes::from(find.to_vec().unwrap())).unwrap();
+        let includes = |fields: &[&str]| {
+            let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
+            filters(&command, &[]).any_includes(&fields)
+        };
+        assert!(includes(&["b"]) && includes(&["b", "a"]));
+        assert!(!includes(&["b", "c"]));
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub struct CacheRule {
     /// any order; absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Vec<String>>,
+    /// Fields that the filter names at its top level, perhaps beside others; absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter_includes: Option<Vec<String>>,
     /// Whether such reads are cached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<bool>,

@@ -111,8 +111,14 @@ impl Loader {
             match (lookup(&self.schema, &parts), value) {
                 (Some(Value::Table(_)), Value::Table(inner)) => self.table(path, inner, origin),
                 _ => {
-                    let origin = origin(&parts);
-                    self.value(&parts, value.clone(), origin);
+                    let at = |item: Option<usize>| match (item, parts.split_last()) {
+                        (Some(item), Some((last, parents))) => {
+                            let last = format!("{last}[{item}]");
+                            origin(&[parents, &[last.as_str()]].concat())
+                        }
+                        _ => origin(&parts),
+                    };
+                    self.value(&parts, value.clone(), &at);
                 }
             }
             path.pop();
@@ -145,11 +151,11 @@ impl Loader {
             (_, Some(value)) => value,
             (_, None) => bare(),
         };
-        self.value(&path, value, origin);
+        self.value(&path, value, &|_| origin.clone());
     }
 
-    /// Takes one value over, or says what is wrong with it.
-    fn value(&mut self, path: &[&str], value: Value, origin: String) {
+    /// Takes one value over, or says what is wrong with it. `origin`: of the value, or of an item of a list.
+    fn value(&mut self, path: &[&str], value: Value, origin: &dyn Fn(Option<usize>) -> String) {
         let key = path.join(".");
         // The last one wins, also over a mistake: what it replaces is not in force.
         self.mistakes
@@ -160,12 +166,12 @@ impl Loader {
                 key,
                 what,
                 help,
-                origin,
+                origin: origin(None),
             });
             return;
         };
-        let mut wrong = |key: String, what: String, help: String| {
-            let origin = origin.clone();
+        let mut wrong = |key: String, item: Option<usize>, what: String, help: String| {
+            let origin = origin(item);
             self.mistakes.push(Mistake {
                 key,
                 what,
@@ -174,14 +180,18 @@ impl Loader {
             });
         };
         if let Some(what) = wrong_type(&value, &default) {
-            wrong(key.clone(), what, example(&key, &default));
+            wrong(key.clone(), None, what, example(&key, &default));
             return;
         }
         match try_value(&self.schema, path, value.clone()) {
             Ok(()) => {
+                self.origins.retain(|(known, _)| !concerns(known, &key));
+                for item in 0..value.as_array().map_or(0, Vec::len) {
+                    let at = (format!("{key}[{item}]"), origin(Some(item)));
+                    self.origins.push(at);
+                }
                 replace(&mut self.merged, path, value);
-                self.origins.retain(|(known, _)| *known != key);
-                self.origins.push((key, origin));
+                self.origins.push((key, origin(None)));
             }
             Err(what) => {
                 let mut items = 0;
@@ -189,11 +199,16 @@ impl Loader {
                     let one = Value::Array(vec![item.clone()]);
                     if let Err(what) = try_value(&self.schema, path, one) {
                         items += 1;
-                        wrong(format!("{key}[{i}]"), what, example(&key, &default));
+                        wrong(
+                            format!("{key}[{i}]"),
+                            Some(i),
+                            what,
+                            example(&key, &default),
+                        );
                     }
                 }
                 if items == 0 {
-                    wrong(key.clone(), what, example(&key, &default));
+                    wrong(key.clone(), None, what, example(&key, &default));
                 }
             }
         }
@@ -269,8 +284,11 @@ impl Loader {
                         continue;
                     }
                     let mut mistake = found.mistake;
-                    if let Some((_, origin)) = self.origins.iter().find(|(k, _)| *k == mistake.key)
-                    {
+                    let key = match found.item {
+                        Some(item) => format!("{}[{item}]", mistake.key),
+                        None => mistake.key.clone(),
+                    };
+                    if let Some((_, origin)) = self.origins.iter().find(|(k, _)| *k == key) {
                         mistake.origin.clone_from(origin);
                     }
                     self.mistakes.push(mistake);
@@ -371,8 +389,17 @@ fn line_at(text: &str, offset: usize) -> usize {
     before.filter(|byte| **byte == b'\n').count() + 1
 }
 
+/// The line of a key, or of an item of a list (`rules[1]`).
 fn find_line(text: &str, table: &DeTable<'_>, path: &[&str]) -> Option<usize> {
     let (first, rest) = path.split_first()?;
+    if let Some((list, item)) = first.strip_suffix(']').and_then(|f| f.split_once('[')) {
+        let (_, value) = table.iter().find(|(key, _)| key.get_ref() == list)?;
+        let DeValue::Array(items) = value.get_ref() else {
+            return None;
+        };
+        let item = items.get(item.parse::<usize>().ok()?)?;
+        return Some(line_at(text, item.span().start));
+    }
     let (key, value) = table.iter().find(|(key, _)| key.get_ref() == first)?;
     if let (false, DeValue::Table(inner)) = (rest.is_empty(), value.get_ref()) {
         return find_line(text, inner, rest);

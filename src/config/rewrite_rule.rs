@@ -22,6 +22,9 @@ pub struct UserRule {
     /// statement) names at its top level, in any order; absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Vec<String>>,
+    /// Fields that the filter names at its top level, perhaps beside others; absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter_includes: Option<Vec<String>>,
     /// Not sent to the server: the client gets an error with this text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deny: Option<String>,

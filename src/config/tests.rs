@@ -473,6 +473,45 @@ fn no_secret_is_ever_printed() {
 }
 
 #[test]
+fn what_is_wrong_in_a_rule_is_found_at_its_own_line() {
+    let found = mistakes(
+        r#"
+        [[cache.rules]]
+        namespace = "d.a"
+        cache = false
+        [[cache.rules]]
+        namespace = "d.b"
+        [[rewrite.rules]]
+        namespace = "d.c"
+        deny = "no"
+        [[rewrite.rules]]
+        namespace = "d.d"
+        denny = "no"
+        [[cache.rules]]
+        namespace = "d.e"
+        cache = false
+        filter = ["a"]
+        filter_includes = []
+        "#,
+    );
+    let places: Vec<(&str, &str)> = found
+        .iter()
+        .map(|m| (m.key.as_str(), m.origin.rsplit(':').next().unwrap()))
+        .collect();
+    let expected = [
+        ("rewrite.rules[1]", "10"),
+        ("cache.rules", "5"),
+        ("cache.rules", "13"),
+        ("cache.rules", "13"),
+    ];
+    assert_eq!(places, expected, "{found:?}");
+    let inline = mistakes(
+        "[rewrite]\nrules = [\n  {namespace = \"d.c\", deny = \"x\"},\n  {namespace = \"d.c\"},\n]\n",
+    );
+    assert!(inline[0].origin.ends_with(":4"), "{inline:?}");
+}
+
+#[test]
 fn every_mistake_in_a_rule_is_named_with_its_number() {
     let found = mistakes(
         r#"
@@ -500,6 +539,12 @@ fn every_mistake_in_a_rule_is_named_with_its_number() {
         "#,
     );
     assert!(keys(&found).iter().all(|key| *key == "rewrite.rules"));
+    // Each names the line at which its rule begins.
+    let lines: Vec<&str> = found
+        .iter()
+        .filter_map(|m| m.origin.rsplit(':').next())
+        .collect();
+    assert_eq!(lines, ["4", "6", "10", "10", "10", "10", "10", "18", "18"]);
     let what: Vec<&str> = found.iter().map(|m| m.what.as_str()).collect();
     let expected = [
         "rule 1 (d.c) changes nothing",

@@ -22,6 +22,12 @@ pub(super) trait Sink {
     /// A clause of a list begins.
     fn begin(&mut self) -> Self::Mark;
 
+    /// It ends, and its place among others doesn't matter: its hash, for [`Sink::sum`].
+    fn part(&mut self, mark: Self::Mark) -> u64;
+
+    /// All of those have ended.
+    fn sum(&mut self, parts: u64);
+
     /// It ends. One that is like the clause before it is taken back.
     fn end(&mut self, mark: Self::Mark, last: Option<Self::Clause>) -> Self::Clause;
 }
@@ -65,6 +71,14 @@ impl Sink for Hash {
 
     fn begin(&mut self) -> Self::Mark {
         std::mem::replace(&mut self.0, STATE.build_hasher())
+    }
+
+    fn part(&mut self, mark: Self::Mark) -> u64 {
+        std::mem::replace(&mut self.0, mark).finish()
+    }
+
+    fn sum(&mut self, parts: u64) {
+        self.0.write(&parts.to_le_bytes());
     }
 
     fn end(&mut self, mark: Self::Mark, last: Option<u64>) -> u64 {
@@ -118,6 +132,13 @@ impl Sink for Text {
     fn begin(&mut self) -> usize {
         self.out.len()
     }
+
+    // Texts are for people, who read the conditions as they were written.
+    fn part(&mut self, _: usize) -> u64 {
+        0
+    }
+
+    fn sum(&mut self, _: u64) {}
 
     fn end(&mut self, start: usize, last: Option<(usize, usize)>) -> (usize, usize) {
         let Some((from, to)) = last else {

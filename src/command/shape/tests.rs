@@ -121,6 +121,49 @@ fn what_chooses_a_plan_makes_a_shape() {
 }
 
 #[test]
+fn the_order_of_conditions_makes_no_shape() {
+    let find = |filter: Document| doc! {"find": "users", "filter": filter};
+    let same_id = |a: Document, b: Document| assert_eq!(id(find(a)), id(find(b)));
+    same_id(
+        doc! {"a": 1, "b": {"$gt": 1}},
+        doc! {"b": {"$gt": 1}, "a": 1},
+    );
+    same_id(
+        doc! {"a": {"$gte": 1, "$lt": 2}},
+        doc! {"a": {"$lt": 2, "$gte": 1}},
+    );
+    same_id(
+        doc! {"$or": [{"a": 1, "b": 1}], "c": 1},
+        doc! {"c": 1, "$or": [{"b": 1, "a": 1}]},
+    );
+    differ(find(doc! {"a": 1, "b": 1}), find(doc! {"a": 1}));
+    differ(find(doc! {"a": {"b": 1}}), find(doc! {"a": 1, "b": 1}));
+    // A sort's order counts.
+    let sort = |sort: Document| doc! {"find": "users", "sort": sort};
+    differ(sort(doc! {"a": 1, "b": 1}), sort(doc! {"b": 1, "a": 1}));
+}
+
+#[test]
+fn what_looks_like_a_field_s_path_and_is_a_value_is_masked() {
+    let stages = [
+        doc! {"$graphLookup": {
+            "from": "t", "startWith": "SECRET", "connectFromField": "a", "connectToField": "b", "as": "x",
+            "restrictSearchWithMatch": {"p": "$SECRET"},
+        }},
+        doc! {"$geoNear": {"key": "g", "distanceField": "d", "query": {"p": "$SECRET", "$or": [{"q": {"$ne": "$SECRET"}}]}}},
+        doc! {"$search": {"text": {"query": "$SECRET", "path": "a"}}},
+        doc! {"$lookup": {"from": "t", "as": "x", "let": {"v": "SECRET"}, "pipeline": [{"$match": {"p": "$SECRET"}}]}},
+    ];
+    for stage in stages {
+        let text = text(doc! {"aggregate": "t", "pipeline": [stage]});
+        assert!(!text.contains("SECRET"), "{text}");
+    }
+    let projection = doc! {"a": {"$elemMatch": {"b": "$SECRET"}}};
+    let text = text(doc! {"find": "t", "projection": projection});
+    assert!(!text.contains("SECRET"), "{text}");
+}
+
+#[test]
 fn hash_and_text_agree_on_what_is_the_same() {
     let filters = [
         doc! {"a": 1},

@@ -29,10 +29,14 @@ pub(super) fn filter<S: Sink>(filter: &[u8], out: &mut S, depth: usize) {
         return out.put("…");
     };
     out.put("{");
-    let mut list = List::default();
+    let mut sum = Unordered::default();
     for element in doc::elements(filter).map_while(Result::ok) {
+        if element.key == "$comment" {
+            continue;
+        }
+        let mark = sum.begin(out);
+        let mut list = List::default();
         match element.key {
-            "$comment" => {}
             "$and" | "$or" | "$nor" => {
                 list.key(element.key, out);
                 clauses(&element, out, |clause, out| match clause.as_document() {
@@ -53,7 +57,9 @@ pub(super) fn filter<S: Sink>(filter: &[u8], out: &mut S, depth: usize) {
                 condition(&element, out, depth);
             }
         }
+        sum.end(mark, out);
     }
+    sum.finish(out);
     out.put("}");
 }
 
@@ -64,9 +70,10 @@ fn condition<S: Sink>(element: &Element<'_>, out: &mut S, depth: usize) {
         return scalar(element, out);
     };
     out.put("{");
-    let mut list = List::default();
+    let mut sum = Unordered::default();
     for operator in doc::elements(operators).map_while(Result::ok) {
-        list.key(operator.key, out);
+        let mark = sum.begin(out);
+        List::default().key(operator.key, out);
         match operator.key {
             "$in" | "$nin" | "$all" => out.put("[?]"),
             "$not" => condition(&operator, out, depth),
@@ -82,7 +89,9 @@ fn condition<S: Sink>(element: &Element<'_>, out: &mut S, depth: usize) {
             }),
             _ => scalar(&operator, out),
         }
+        sum.end(mark, out);
     }
+    sum.finish(out);
     out.put("}");
 }
 
@@ -195,24 +204,95 @@ fn stage_body<S: Sink>(body: &Element<'_>, out: &mut S, depth: usize) {
         ("$lookup" | "$graphLookup" | "$unionWith" | "$merge" | "$out", Some(document)) => {
             named(document, out, depth);
         }
+        ("$geoNear", Some(document)) => named(document, out, depth),
+        // (Their strings are what is looked for: none is a field's path because it begins with a `$`.)
+        ("$search" | "$searchMeta" | "$vectorSearch", Some(document)) => {
+            masked(document, out, depth)
+        }
         ("$unionWith" | "$merge" | "$out" | "$count", None) => out.literal(body),
         _ => expression(body, out, depth),
     }
 }
 
-/// The body of a stage whose strings are names.
+/// The body of a stage in which some fields hold names or filters; the values of all others are expressions.
 fn named<S: Sink>(document: &[u8], out: &mut S, depth: usize) {
     out.put("{");
     let mut list = List::default();
     for field in doc::elements(document).map_while(Result::ok) {
         list.key(field.key, out);
         match (field.key, field.kind) {
-            ("pipeline", kind::ARRAY) => pipeline(field.value, out, depth),
-            (_, kind::STRING) => out.literal(&field),
+            ("pipeline" | "whenMatched", kind::ARRAY) => pipeline(field.value, out, depth),
+            ("query" | "restrictSearchWithMatch", kind::DOCUMENT) => {
+                filter(field.value, out, depth)
+            }
+            (name, kind::STRING) if NAMES.contains(&name) => out.literal(&field),
             _ => expression(&field, out, depth),
         }
     }
     out.put("}");
+}
+
+/// Fields of `$lookup`, `$graphLookup`, `$unionWith`, `$merge`, `$out` and `$geoNear` that hold a name.
+const NAMES: [&str; 17] = [
+    "from",
+    "as",
+    "localField",
+    "foreignField",
+    "connectFromField",
+    "connectToField",
+    "depthField",
+    "coll",
+    "db",
+    "into",
+    "on",
+    "whenMatched",
+    "whenNotMatched",
+    "key",
+    "distanceField",
+    "includeLocs",
+    "timeField",
+];
+
+/// A document of which only the keys show.
+fn masked<S: Sink>(document: &[u8], out: &mut S, depth: usize) {
+    let Some(depth) = depth.checked_sub(1) else {
+        return out.put("…");
+    };
+    out.put("{");
+    let mut list = List::default();
+    for field in doc::elements(document).map_while(Result::ok) {
+        path(field.key, out, &mut list);
+        match field.as_document() {
+            Some(inner) => masked(inner, out, depth),
+            None => out.put("?"),
+        }
+    }
+    out.put("}");
+}
+
+/// Conditions whose order doesn't matter: their hash is the same in any order, their text is as they came.
+#[derive(Default)]
+struct Unordered {
+    begun: bool,
+    sum: u64,
+}
+
+impl Unordered {
+    fn begin<S: Sink>(&mut self, out: &mut S) -> S::Mark {
+        if self.begun {
+            out.put(", ");
+        }
+        self.begun = true;
+        out.begin()
+    }
+
+    fn end<S: Sink>(&mut self, mark: S::Mark, out: &mut S) {
+        self.sum = self.sum.wrapping_add(out.part(mark));
+    }
+
+    fn finish<S: Sink>(self, out: &mut S) {
+        out.sum(self.sum);
+    }
 }
 
 /// An expression: keys, and strings that name a field; other values are masked.
@@ -226,10 +306,11 @@ fn expression<S: Sink>(element: &Element<'_>, out: &mut S, depth: usize) {
             let mut list = List::default();
             for field in doc::elements(element.value).map_while(Result::ok) {
                 path(field.key, out, &mut list);
-                if field.key == "$literal" {
-                    out.put("?");
-                } else {
-                    expression(&field, out, depth);
+                match (field.key, field.as_document()) {
+                    ("$literal", _) => out.put("?"),
+                    // (In a find's projection: what elements must fulfil.)
+                    ("$elemMatch", Some(conditions)) => filter(conditions, out, depth),
+                    _ => expression(&field, out, depth),
                 }
             }
             out.put("}");

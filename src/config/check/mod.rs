@@ -17,6 +17,8 @@ use super::{Config, Console, HostPort, Token};
 pub(super) struct Found {
     pub(super) mistake: Mistake,
     pub(super) depends_on: Vec<&'static str>,
+    /// Of a list: the place of the item that it is about.
+    pub(super) item: Option<usize>,
 }
 
 /// Every rule that `config` breaks.
@@ -48,7 +50,16 @@ impl Findings {
                 origin: String::new(),
             },
             depends_on: depends_on.to_vec(),
+            item: None,
         });
+    }
+
+    /// What is wrong with one item of a list.
+    fn add_item(&mut self, key: &'static str, item: usize, what: impl Into<String>, help: &str) {
+        self.add(&[key], what, help);
+        if let Some(found) = self.0.last_mut() {
+            found.item = Some(item);
+        }
     }
 }
 

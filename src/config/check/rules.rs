@@ -48,10 +48,14 @@ pub(super) fn cache(config: &Config, found: &mut Findings) {
         );
     }
     for (n, rule) in (1..).zip(&cache.rules) {
+        let mut wrong = |what: &str, help: &str| {
+            let what = format!("rule {n} ({}) {what}", rule.namespace);
+            found.add_item("cache.rules", n - 1, what, help);
+        };
+        filters(&rule.filter, &rule.filter_includes, &mut wrong);
         if rule.cache.is_none() && rule.ttl.is_none() && rule.max_entry.is_none() {
-            found.add(
-                &["cache.rules"],
-                format!("rule {n} ({}) changes nothing", rule.namespace),
+            wrong(
+                "changes nothing",
                 "give it cache = false, a ttl or a max_entry",
             );
         }
@@ -71,7 +75,7 @@ pub(super) fn user(config: &Config, found: &mut Findings) {
     for (n, rule) in (1..).zip(&config.rewrite.rules) {
         let mut wrong = |what: &str, help: &str| {
             let what = format!("rule {n} ({}) {what}", rule.namespace);
-            found.add(&["rewrite.rules"], what, help);
+            found.add_item("rewrite.rules", n - 1, what, help);
         };
         let changes = rule.hint.is_some()
             || rule.max_time.is_some()
@@ -103,6 +107,7 @@ pub(super) fn user(config: &Config, found: &mut Findings) {
         if rule.hint.as_ref().is_some_and(String::is_empty) {
             wrong("has an empty hint", "name an index, such as \"a_1\"");
         }
+        filters(&rule.filter, &rule.filter_includes, &mut wrong);
         if let Some(command) = rule.command {
             misplaced(rule, command, &mut wrong);
         }
@@ -112,6 +117,27 @@ pub(super) fn user(config: &Config, found: &mut Findings) {
             }
             names.push(name);
         }
+    }
+}
+
+/// What a rule says of the filters that it is about.
+fn filters(
+    exact: &Option<Vec<String>>,
+    includes: &Option<Vec<String>>,
+    wrong: &mut impl FnMut(&str, &str),
+) {
+    let Some(includes) = includes else { return };
+    if exact.is_some() {
+        wrong(
+            "has both filter and filter_includes",
+            "filter names all of the filter's fields, filter_includes some of them: leave one out",
+        );
+    }
+    if includes.is_empty() {
+        wrong(
+            "has an empty filter_includes",
+            "name fields, or leave it out",
+        );
     }
 }
 
@@ -131,7 +157,7 @@ fn misplaced(rule: &UserRule, command: RuledCommand, wrong: &mut impl FnMut(&str
         let what = format!("gives {name} a read_preference");
         wrong(&what, "writes go to the primary");
     }
-    if rule.filter.is_some() && command == Insert {
+    if (rule.filter.is_some() || rule.filter_includes.is_some()) && command == Insert {
         wrong(
             "wants a filter of insert, which has none",
             "leave filter out",

@@ -183,7 +183,10 @@ impl Group {
         if let Some(data) = collection.data(&paths) {
             advice.extend(self.missing(&wanted, &collection.indexes, data));
         }
-        advice.extend(self.surplus(collection, &paths, config.unused_after));
+        // What is to be shown again looks unused because it is hidden.
+        let shown = advice.iter().filter(|a| a.words.action == Action::Unhide);
+        let shown: Vec<String> = shown.map(|a| a.words.index_name()).collect();
+        advice.extend(self.surplus(collection, &paths, config.unused_after, &shown));
         collection.is_advised = !advice.is_empty();
         advice
     }
@@ -242,6 +245,7 @@ impl Group {
     fn missing(&self, wanted: &Wanted<'_>, indexes: &[Index], data: &Data) -> Vec<Advice> {
         let needs = &wanted.needs;
         let choices = choose(needs, indexes, data, self.writes);
+        let mut taken = Vec::new();
         let advise = |choice: &Choice| {
             let words = match &choice.hidden {
                 Some(name) => unhide(&self.namespace, choice, name, needs),
@@ -252,23 +256,33 @@ impl Group {
                     indexes,
                     data,
                     self.writes_per_second,
+                    &taken,
                 ),
             };
+            taken.push(words.index_name());
             self.advice(words, choice, wanted)
         };
         choices.iter().map(advise).collect()
     }
 
-    fn surplus(&self, collection: &Collection, paths: &[String], after: Duration) -> Vec<Advice> {
+    /// `needed`: names of indexes that stay.
+    fn surplus(
+        &self,
+        collection: &Collection,
+        paths: &[String],
+        after: Duration,
+        needed: &[String],
+    ) -> Vec<Advice> {
         let unknown = Data::default();
         let data = collection.data(paths).unwrap_or(&unknown);
-        let hinted = self.hinted(&collection.indexes);
+        let mut stay = self.hinted(&collection.indexes);
+        stay.extend_from_slice(needed);
         let found = surplus(
             &collection.indexes,
             &|name| collection.index_use(name),
             data,
             collection.facts.shard_key.as_ref(),
-            &hinted,
+            &stay,
             after,
         );
         let none = Choice {

@@ -29,6 +29,10 @@ pub(super) fn terms(config: &config::Cache, command: &Command) -> Result<Terms, 
                 .filter
                 .as_ref()
                 .is_none_or(|fields| filters(command, &[]).any_names(fields))
+            && rule
+                .filter_includes
+                .as_ref()
+                .is_none_or(|fields| filters(command, &[]).any_includes(fields))
     });
     if rule.is_some_and(|rule| rule.cache == Some(false)) {
         return Err(Bypass::Rule);
@@ -64,6 +68,10 @@ mod tests {
             command = "aggregate"
             cache = false
             [[cache.rules]]
+            namespace = "d.c"
+            filter_includes = ["secret"]
+            cache = false
+            [[cache.rules]]
             namespace = "d.*"
             max_entry = "1KiB"
             "#;
@@ -85,6 +93,8 @@ mod tests {
         assert_eq!(of(other), Ok((None, 1024)));
         let sums = doc! {"aggregate": "c", "pipeline": [], "cursor": {}, "$db": "d"};
         assert_eq!(of(sums), Err(Bypass::Rule));
+        let secret = doc! {"find": "c", "filter": {"user": 1, "secret": 2}, "$db": "d"};
+        assert_eq!(of(secret), Err(Bypass::Rule));
         assert_eq!(
             of(doc! {"find": "never", "$db": "d"}),
             Err(Bypass::Namespace)

@@ -126,7 +126,10 @@ impl Record {
             .store(second.saturating_add(sample::EVERY), Relaxed);
         if let Some(sample) = sample::take(&request.command, &request.msg) {
             let mut samples = self.samples.lock();
-            if samples.len() >= sample::MOST {
+            let large = |sample: &[u8]| sample.len() > sample::SMALL;
+            if large(&sample) {
+                samples.clear();
+            } else if samples.len() >= sample::MOST || samples.iter().any(|s| large(s)) {
                 samples.remove(0);
             }
             samples.push(sample);

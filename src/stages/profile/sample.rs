@@ -57,5 +57,29 @@ pub(super) const MOST: usize = 3;
 /// Seconds between two samples.
 pub(super) const EVERY: u32 = 5;
 
-/// Largest sample kept, bytes.
-const LARGEST: usize = 8 * 1024;
+/// Bytes of a sample beyond which it is kept alone: lists of values are as long as people ask for, and a few of them
+/// would cost more than all else that is kept of a shape.
+pub(super) const SMALL: usize = 4 * 1024;
+
+/// Largest sample kept, bytes: a list of some 900 ids.
+const LARGEST: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use bson::{Bson, doc, oid::ObjectId};
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_long_list_of_ids_is_a_sample_and_a_very_long_one_is_not() {
+        let taken = |ids: usize| {
+            let ids: Vec<Bson> = (0..ids).map(|_| ObjectId::new().into()).collect();
+            let find = doc! {"find": "t", "filter": {"author": {"$in": ids}}, "$db": "d"};
+            let body = Bytes::from(find.to_vec().unwrap());
+            take(&Command::parse_body(&body).unwrap(), &OpMsg::default()).is_some()
+        };
+        assert!(taken(20) && taken(600));
+        assert!(!taken(5000));
+    }
+}

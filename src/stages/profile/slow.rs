@@ -13,6 +13,7 @@ use crate::command::{Namespace, shape_collection, shape_text};
 use crate::config;
 use crate::pipeline::Request;
 use crate::wire::doc;
+use crate::wire::op_msg::Sequence;
 
 /// The slow log of a proxy.
 pub struct SlowLog {
@@ -97,7 +98,9 @@ impl SlowLog {
             bytes: seen.bytes,
             fate: seen.fate,
             client: request.client,
-            text: self.values.then(|| values(command.body())),
+            text: self
+                .values
+                .then(|| values(command.body(), &request.msg.sequences)),
         };
         tracing::info!(target: "petiole::slow",
             namespace = %slow.namespace, command = slow.command, shape = slow.shape,
@@ -112,19 +115,40 @@ impl SlowLog {
     }
 }
 
-/// The command as people read it, cut at [`LONGEST`].
-fn values(body: &[u8]) -> String {
+/// The command as people read it, with its document sequences and without what belongs to its session, cut at [`LONGEST`].
+fn values(body: &[u8], sequences: &[Sequence]) -> String {
     // (What is nested deeper than any server allows would be read, and written as text, by recursion without a bound.)
-    if doc::check_deep(body, doc::MAX_DEPTH).is_err() {
-        return "not shown: it can't be read, or is nested too deeply".to_owned();
-    }
-    let Ok(document) = bson::Document::from_reader(body) else {
-        return String::new();
+    let read = |bytes: &[u8]| {
+        doc::check_deep(bytes, doc::MAX_DEPTH).ok()?;
+        bson::Document::from_reader(bytes).ok()
     };
+    let Some(mut document) = read(body) else {
+        return "not shown: it can't be read, or is nested too deeply".to_owned();
+    };
+    for key in ["lsid", "$clusterTime"] {
+        document.remove(key);
+    }
+    let (mut size, mut whole) = (0, true);
+    for sequence in sequences {
+        let mut list = bson::Array::new();
+        for item in sequence.iter().map_while(Result::ok) {
+            // No more of it than can be shown.
+            whole &= size <= LONGEST * 4;
+            if !whole {
+                break;
+            }
+            size += item.len();
+            list.extend(read(item).map(bson::Bson::Document));
+        }
+        document.insert(sequence.identifier.to_string(), list);
+    }
     let mut text = document.to_string();
     if text.len() > LONGEST {
         let end = (0..=LONGEST).rev().find(|&at| text.is_char_boundary(at));
         text.truncate(end.unwrap_or(0));
+        whole = false;
+    }
+    if !whole {
         text.push('…');
     }
     text
@@ -135,3 +159,37 @@ const KEPT: usize = 128;
 
 /// Longest text of a command, bytes.
 const LONGEST: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use bson::{Document, doc};
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::wire::op_msg::Identifier;
+
+    #[test]
+    fn the_statements_of_a_write_show_and_its_session_does_not() {
+        let sequence = |documents: &[Document]| Sequence {
+            identifier: Identifier::new(Bytes::from_static(b"updates")).unwrap(),
+            documents: documents
+                .iter()
+                .flat_map(|d| d.to_vec().unwrap())
+                .collect::<Vec<u8>>()
+                .into(),
+        };
+        let body =
+            doc! {"update": "t", "lsid": {"id": "SESSION"}, "$clusterTime": {"x": "SESSION"}};
+        let body = body.to_vec().unwrap();
+        let statement = |n: i32| doc! {"q": {"z": n}, "u": {"$set": {"a": "VALUE"}}};
+        let text = values(&body, &[sequence(&[statement(1), statement(2)])]);
+        assert!(
+            text.contains("\"z\": 2") && text.contains("VALUE"),
+            "{text}"
+        );
+        assert!(!text.contains("SESSION"), "{text}");
+        let many: Vec<Document> = (0..5000).map(statement).collect();
+        let text = values(&body, &[sequence(&many)]);
+        assert!(text.len() <= LONGEST + '…'.len_utf8() && text.ends_with('…'));
+    }
+}

@@ -48,6 +48,10 @@ impl UserRules {
                     .filter
                     .as_ref()
                     .is_none_or(|fields| filters(command, sequences).any_names(fields))
+                && rule
+                    .filter_includes
+                    .as_ref()
+                    .is_none_or(|fields| filters(command, sequences).any_includes(fields))
         };
         self.0
             .iter()
