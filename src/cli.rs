@@ -12,8 +12,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::bench::peers::echo;
-use crate::bench::{BenchArgs, DemoArgs, EchoArgs};
+use crate::bench::peers::{echo, relay};
+use crate::bench::{BenchArgs, DemoArgs, EchoArgs, RelayArgs};
 use crate::config::{Config, ConfigErrors};
 use crate::observe::logs;
 use crate::proxy;
@@ -60,6 +60,9 @@ enum Command {
     /// Answer frames with a prepared reply, for `bench`
     #[command(hide = true)]
     BenchEcho(EchoArgs),
+    /// Pass bytes on after a delay, for `bench --rtt`
+    #[command(hide = true)]
+    BenchRelay(RelayArgs),
     /// Show what a running proxy does, in this terminal
     Top(TopArgs),
     /// Print which indexes a running proxy advises to create and to drop
@@ -121,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => finish(crate::bench::demo::run(&args)),
         Command::Bench(args) => finish(crate::bench::run::run(&args)),
         Command::BenchEcho(args) => finish(echo::serve(&args).map_err(Into::into)),
+        Command::BenchRelay(args) => finish(relay::serve(&args).map_err(Into::into)),
         Command::Top(args) => finish(crate::top::run(&args)),
         Command::Advice(args) => finish(args.text().and_then(|text| print(&text))),
         Command::Version => finish(print(concat!("petiole ", env!("CARGO_PKG_VERSION"), "\n"))),

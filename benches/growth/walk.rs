@@ -35,7 +35,7 @@ impl Walk {
         let cache = Cache::new(&cache, Arc::clone(&fences), Horizon::off());
         let profile = Profile::new(&config::Profile::default(), 1, true);
         let facts = Arc::new(UpstreamFacts::default());
-        let batch = Batch::new(&config::Batch::default(), Arc::clone(&fences), facts);
+        let batch = Batch::new(&config::Batch::default(), 24, Arc::clone(&fences), facts);
         let stages = Stages {
             profile: Some(Arc::new(profile)),
             rewrite: Arc::new(Rewrite::new(&config::Rewrite::default())),

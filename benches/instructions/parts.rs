@@ -215,7 +215,7 @@ fn batching() {
             ..Writer::default()
         }));
     });
-    let batch = Batch::new(&config::Batch::default(), Arc::clone(&fences), facts);
+    let batch = Batch::new(&config::Batch::default(), 24, Arc::clone(&fences), facts);
     let batch = Arc::new(batch);
     let stages: Vec<Box<dyn Stage>> = vec![Box::new(Arc::clone(&batch))];
     let pipeline = Pipeline::new(stages, Arc::new(Writes), fences);

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::goals::{Part, programme};
 use super::servers::{Other, Server};
@@ -58,6 +59,9 @@ pub struct BenchArgs {
     /// Open loop: requests per second, the same for all targets; without it, each connection asks again at once
     #[arg(long, value_parser = rate)]
     pub rate: Option<f64>,
+    /// Also put MongoDB at a distance: round trips in milliseconds that a relay before it adds, for all targets alike
+    #[arg(long, value_name = "MS", value_delimiter = ',', default_value = "0", value_parser = round_trip)]
+    pub rtt: Vec<Duration>,
     /// Use this mongod (IP:PORT, no authentication) instead of a private one; its databases petiole_bench_* are replaced
     #[arg(long, value_name = "ADDRESS")]
     pub upstream: Option<String>,
@@ -121,6 +125,13 @@ fn connections(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count @ 1..=10_000) => Ok(count),
         _ => Err("a number from 1 to 10000".to_owned()),
+    }
+}
+
+fn round_trip(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(ms) if (0.0..=10_000.0).contains(&ms) => Ok(Duration::from_secs_f64(ms / 1_000.0)),
+        _ => Err("milliseconds from 0 to 10000".to_owned()),
     }
 }
 

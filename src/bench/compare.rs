@@ -65,7 +65,9 @@ impl Comparison {
         let mut measures = Vec::new();
         for run in &new.runs {
             let before = old.runs.iter().find(|before| {
-                (before.workload, before.connections) == (run.workload, run.connections)
+                before.workload == run.workload
+                    && before.connections == run.connections
+                    && before.rtt_ms == run.rtt_ms
             });
             let Some(before) = before else { continue };
             let older = ratios(before);
@@ -74,7 +76,7 @@ impl Comparison {
                     continue;
                 };
                 measures.extend(measure(
-                    format!("{} × {}: {what}", run.workload.name(), run.connections),
+                    format!("{}: {what}", run.name()),
                     better,
                     *then,
                     now,

@@ -42,3 +42,4 @@ pub mod workload;
 pub use args::BenchArgs;
 pub use demo::DemoArgs;
 pub use peers::echo::EchoArgs;
+pub use peers::relay::RelayArgs;

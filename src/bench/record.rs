@@ -49,12 +49,26 @@ pub struct Run {
     pub workload: Workload,
     /// Connections per target.
     pub connections: usize,
+    /// The round trip that was added before MongoDB, in milliseconds.
+    #[serde(default)]
+    pub rtt_ms: f64,
     /// Size of one reply in bytes, header included.
     pub reply_bytes: usize,
     /// What each target did.
     pub lanes: Vec<LaneResult>,
     /// The comparisons that matter.
     pub verdicts: Vec<Verdict>,
+}
+
+impl Run {
+    /// What was asked, by how many, and how far from MongoDB.
+    pub fn name(&self) -> String {
+        let name = format!("{} × {}", self.workload.name(), self.connections);
+        match self.rtt_ms {
+            0.0 => name,
+            ms => format!("{name} at {ms} ms"),
+        }
+    }
 }
 
 /// A ratio and the goal that it's held against.

@@ -15,8 +15,8 @@ use super::contestant::Contestant;
 use super::goals::{Part, verdicts};
 use super::load::{Fleet, Pacing, Plan};
 use super::process::busy_share;
-use super::record::{Machine, Record, Run, commit_here};
-use super::rounds::{Lane, interleave};
+use super::record::{Machine, Record, Run, Verdict, commit_here};
+use super::rounds::{Lane, LaneResult, interleave};
 use super::servers::{Server, Servers};
 use super::workload::trace::Trace;
 use super::workload::{Context, Workload, WriteStyle};
@@ -110,15 +110,17 @@ fn measure_all(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Record> 
         .into_iter()
         .filter(|server| programme.iter().any(|part| part.servers.contains(server)))
         .collect();
-    let servers = runtime.block_on(Servers::start(
-        &chosen,
-        &args.target,
-        args.upstream.as_deref(),
-    ))?;
+    let start = |rtt| {
+        let upstream = args.upstream.as_deref();
+        runtime.block_on(Servers::start(&chosen, &args.target, upstream, rtt))
+    };
+    let (&nearest, others) = args.rtt.split_first().context("no round trip")?;
+    let mut servers = start(nearest)?;
     let rounds = args.rounds();
     let slices: usize = (programme.iter())
         .map(|part| servers.count(part) * part.connections.len() * rounds)
-        .sum();
+        .sum::<usize>()
+        * args.rtt.len();
     anyhow::ensure!(
         slices > 0,
         "nothing to measure: none of the chosen targets takes part"
@@ -149,26 +151,35 @@ fn measure_all(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Record> 
         standing: None,
     };
     write!(out, "{}", table::head(&record))?;
-    let bench = Bench {
-        servers: &servers,
-        like: &like,
-        rounds,
-        plan,
-        bar: &bar,
-    };
-    for part in &programme {
-        bench.measure(part, &mut |run| {
-            bar.suspend(|| write!(out, "{}", table::run(&run)).and_then(|()| out.flush()))?;
-            record.runs.push(run);
-            Ok(())
-        })?;
-    }
-    if args.goals {
-        bar.set_message("starting proxies and leaving them alone");
-        record.standing = Some(standing::measure(&servers.uri())?);
+    let mut rtt = nearest;
+    let mut others = others.iter();
+    loop {
+        let bench = Bench {
+            servers: &servers,
+            like: &like,
+            rounds,
+            plan,
+            rtt,
+            bar: &bar,
+        };
+        for part in &programme {
+            bench.measure(part, &mut |run| {
+                bar.suspend(|| write!(out, "{}", table::run(&run)).and_then(|()| out.flush()))?;
+                record.runs.push(run);
+                Ok(())
+            })?;
+        }
+        if args.goals && rtt == nearest {
+            bar.set_message("starting proxies and leaving them alone");
+            record.standing = Some(standing::measure(&servers.uri())?);
+        }
+        servers.clean_up();
+        let Some(&next) = others.next() else { break };
+        bar.set_message("starting servers");
+        rtt = next;
+        servers = start(rtt)?;
     }
     bar.finish_and_clear();
-    servers.clean_up();
     Ok(record)
 }
 
@@ -193,6 +204,8 @@ struct Bench<'a> {
     like: &'a Context,
     rounds: usize,
     plan: Plan,
+    /// What is added to the way to MongoDB and back.
+    rtt: Duration,
     bar: &'a ProgressBar,
 }
 
@@ -216,12 +229,27 @@ impl Bench<'_> {
             found(Run {
                 workload,
                 connections,
+                rtt_ms: self.rtt.as_secs_f64() * 1_000.0,
                 reply_bytes,
-                verdicts: verdicts(workload, connections, self.plan.pacing, &lanes),
+                verdicts: self.verdicts(workload, connections, &lanes),
                 lanes,
             })?;
         }
         Ok(())
+    }
+
+    /// The comparisons that matter. Goals are set for a MongoDB beside the proxy.
+    fn verdicts(
+        &self,
+        workload: Workload,
+        connections: usize,
+        lanes: &[LaneResult],
+    ) -> Vec<Verdict> {
+        let mut found = verdicts(workload, connections, self.plan.pacing, lanes);
+        if !self.rtt.is_zero() {
+            found.iter_mut().for_each(|verdict| verdict.goal = None);
+        }
+        found
     }
 
     /// Asks each target each question once, so that whatever can be cached is, before the first round.
@@ -242,7 +270,7 @@ impl Bench<'_> {
         workload: Workload,
         contestants: &[Contestant],
         connections: usize,
-    ) -> anyhow::Result<Vec<super::rounds::LaneResult>> {
+    ) -> anyhow::Result<Vec<LaneResult>> {
         let mut lanes = Vec::new();
         for contestant in contestants {
             let name = contestant.name.clone();

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
 use bson::rawdoc;
 
@@ -10,7 +11,7 @@ use super::connection::{Asker, ConnectionError};
 use super::contestant::{Contestant, Process};
 use super::goals::Part;
 use super::load::Target;
-use super::peers::{Peer, echo, haproxy, redis};
+use super::peers::{Peer, echo, haproxy, redis, relay};
 use super::process::{ProcessError, find_program};
 use super::proxy::Proxy;
 use super::random::Random;
@@ -158,18 +159,21 @@ pub struct Servers {
     /// Those that were filled.
     databases: RefCell<BTreeSet<String>>,
     others: Vec<Other>,
+    /// mongod, or the relay before it.
     direct: Target,
+    relay: Option<Peer>,
     proxies: Vec<(Server, Proxy)>,
     haproxy: Option<Peer>,
     mongod: Option<Deployment>,
 }
 
 impl Servers {
-    /// Starts mongod (or takes the one given) and whatever was chosen.
+    /// Starts mongod (or takes the one given), at this distance, and whatever was chosen.
     pub async fn start(
         chosen: &[Server],
         others: &[Other],
         upstream: Option<&str>,
+        rtt: Duration,
     ) -> Result<Servers, ServersError> {
         let (mongod, address) = match upstream {
             Some(address) => (None, address.to_owned()),
@@ -186,13 +190,19 @@ impl Servers {
         let parsed = address
             .parse()
             .map_err(|error| ServersError::Address(address.clone(), error))?;
+        let relay = match rtt.is_zero() {
+            true => None,
+            false => Some(relay::start(parsed, rtt)?),
+        };
+        let direct = relay.as_ref().map_or(parsed, |relay| relay.target.address);
         let mut servers = Servers {
             databases: RefCell::default(),
             others: others.to_vec(),
             direct: Target {
-                address: parsed,
+                address: direct,
                 protocol: Protocol::Mongo,
             },
+            relay,
             proxies: Vec::new(),
             haproxy: None,
             mongod,
@@ -205,7 +215,7 @@ impl Servers {
             }
         }
         if chosen.contains(&Server::Haproxy) {
-            servers.haproxy = haproxy::start(parsed)?;
+            servers.haproxy = haproxy::start(direct)?;
         }
         Ok(servers)
     }
@@ -245,8 +255,12 @@ impl Servers {
         versions
     }
 
-    /// mongod's connection string.
+    /// The connection string of mongod, or of the relay before it.
     pub fn uri(&self) -> String {
+        if self.relay.is_some() {
+            // mongod names an address of its own, which isn't behind the relay.
+            return format!("mongodb://{}/?directConnection=true", self.direct.address);
+        }
         let given = || format!("mongodb://{}/", self.direct.address);
         self.mongod.as_ref().map_or_else(given, Deployment::uri)
     }

@@ -46,8 +46,12 @@ pub fn run(run: &Run) -> String {
         0 => String::new(),
         bytes => format!(", replies of {bytes} bytes"),
     };
+    let distance = match run.rtt_ms {
+        0.0 => String::new(),
+        ms => format!(", MongoDB {ms} ms away"),
+    };
     let mut text = format!(
-        "\n{}, {} connection{plural}{replies}\n",
+        "\n{}, {} connection{plural}{replies}{distance}\n",
         run.workload.name(),
         run.connections,
     );

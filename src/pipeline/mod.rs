@@ -43,6 +43,6 @@ pub use request::{Known, Met, NO_PRINCIPAL, Principal, Replaced, Reply, Request}
 pub use sessions::{OwnSession, OwnSessions};
 pub use stage::{Answer, Backend, BoxFuture, Next, Outcome, OwnedNext, Stage};
 pub use trail::{Decision, Trail};
-pub use upstream_facts::{Deployment, Facts, UpstreamFacts, Writer};
+pub use upstream_facts::{Deployment, Distance, Facts, UpstreamFacts, Writer};
 pub use watch::{Horizon, Landed, WatchCounts, WatchState};
 pub use workload::{Observed, Workload};

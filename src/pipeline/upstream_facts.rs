@@ -5,6 +5,7 @@
 //! isn't asked for, polled or kept anywhere else.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -47,7 +48,37 @@ pub struct Writer {
     pub max_message: usize,
     /// `topologyVersion.processId`, which tells one process from the next.
     pub process: Option<Vec<u8>>,
+    /// How far away it is.
+    pub distance: Distance,
 }
+
+/// The time that a message and its answer spend on the network, as far as it is known. Its copies know the same.
+#[derive(Clone, Debug, Default)]
+pub struct Distance {
+    us: Arc<AtomicU64>,
+}
+
+impl Distance {
+    /// Microseconds; 0 where MongoDB is near, or nothing was measured.
+    #[must_use]
+    pub fn us(&self) -> u64 {
+        self.us.load(Relaxed)
+    }
+
+    /// For whoever measures it.
+    pub fn set_us(&self, us: u64) {
+        self.us.store(us, Relaxed);
+    }
+}
+
+/// It belongs to a server, and says nothing of it that would have to be published.
+impl PartialEq for Distance {
+    fn eq(&self, other: &Distance) -> bool {
+        Arc::ptr_eq(&self.us, &other.us)
+    }
+}
+
+impl Eq for Distance {}
 
 impl Facts {
     /// Whether writes may be given numbers, by which they are run once only.
@@ -89,9 +120,11 @@ mod tests {
     #[test]
     fn what_a_server_repeats_is_no_news() {
         let facts = UpstreamFacts::default();
+        let distance = Distance::default();
         let writer = |wire_version| {
             Some(Arc::new(Writer {
                 wire_version,
+                distance: distance.clone(),
                 ..Writer::default()
             }))
         };

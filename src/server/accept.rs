@@ -97,7 +97,12 @@ impl Clients {
         let facts = Arc::new(UpstreamFacts::default());
         let batch = config.batch.enabled.then(|| {
             let facts = Arc::clone(&facts);
-            Arc::new(Batch::new(&config.batch, Arc::clone(&fences), facts))
+            Arc::new(Batch::new(
+                &config.batch,
+                most_at_once(&config),
+                Arc::clone(&fences),
+                facts,
+            ))
         });
         let retry = config
             .retry
@@ -419,3 +424,10 @@ async fn keep_house(shared: std::sync::Weak<Shared>) {
 const BACKLOG: i32 = 4096;
 /// A pause before the next attempt to accept, while others finish.
 const SOON: Duration = Duration::from_millis(50);
+
+/// Commands of one group of writes that may be under way: half of the links that one namespace may have, so that its reads
+/// and other writes find some.
+fn most_at_once(config: &Config) -> usize {
+    let share = config.admission.namespace_share / 2.0;
+    (config.upstream.max_links as f64 * share) as usize
+}

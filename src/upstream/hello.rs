@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::address::Address;
-use crate::pipeline::Writer;
+use crate::pipeline::{Distance, Writer};
 use crate::wire::build::DocBuf;
 use crate::wire::doc;
 
@@ -118,7 +118,7 @@ impl Hello {
     }
 
     /// What a server says that takes writes, for everybody.
-    pub(super) fn writer(&self) -> Writer {
+    pub(super) fn writer(&self, distance: Distance) -> Writer {
         let get = |key| doc::find(&self.document, key);
         let number = |key| get(key).and_then(|e| usize::try_from(e.as_i64()?).ok());
         let has_sessions = get("logicalSessionTimeoutMinutes").is_some_and(|e| !e.is_null());
@@ -129,6 +129,7 @@ impl Hello {
             max_documents: number("maxWriteBatchSize").unwrap_or(0),
             max_message: number("maxMessageSizeBytes").unwrap_or(0),
             process: self.process_id.clone(),
+            distance,
         }
     }
 }

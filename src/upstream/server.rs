@@ -1,5 +1,6 @@
 //! One member of the deployment, as last seen.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::address::Address;
 use super::breaker::Breaker;
 use super::hello::{Hello, Role};
 use super::occupancy::Occupancy;
+use crate::pipeline::Distance;
 
 /// A server that the topology knows.
 #[derive(Debug)]
@@ -28,6 +30,9 @@ pub struct Server {
     round_trip_us: AtomicU64,
     /// What stands for it until then.
     guess_us: AtomicU64,
+    /// The last round trips measured, microseconds, and what they say of the way there.
+    latest_us: Mutex<VecDeque<u64>>,
+    distance: Distance,
     /// What is under way there.
     pub(super) occupancy: Occupancy,
     /// Whether requests should be sent to it at all.
@@ -76,6 +81,8 @@ impl Server {
             incarnation: Mutex::new(Incarnation::NeverSeen),
             round_trip_us: AtomicU64::new(0),
             guess_us: AtomicU64::new(0),
+            latest_us: Mutex::default(),
+            distance: Distance::default(),
             occupancy: Occupancy::new(places),
             breaker: Breaker::default(),
             superseded: watch::Sender::new(false),
@@ -119,6 +126,19 @@ impl Server {
         };
         // The closure never refuses.
         let _ = self.round_trip_us.fetch_update(Relaxed, Relaxed, average);
+        let mut latest = self.latest_us.lock();
+        if latest.len() == REMEMBERED_TRIPS {
+            latest.pop_front();
+        }
+        latest.push_back(us);
+        // A server that is busy answers late; it never answers sooner than the network allows.
+        let shortest = latest.iter().copied().min().unwrap_or_default();
+        self.distance.set_us(shortest.saturating_sub(NEAR_US));
+    }
+
+    /// How far away it is.
+    pub fn distance(&self) -> &Distance {
+        &self.distance
     }
 
     /// Counts up whenever all links to the server must be given up.
@@ -224,6 +244,10 @@ impl Server {
 
 /// How long a server that was doubted in vain isn't doubted again for a link that it closes.
 const DOUBT_AGAIN: Duration = Duration::from_secs(1);
+/// Round trips of which the shortest counts: a minute of them, with the default heartbeat.
+const REMEMBERED_TRIPS: usize = 6;
+/// What a hello takes where the network takes nothing, microseconds.
+const NEAR_US: u64 = 300;
 
 #[cfg(test)]
 mod tests {

@@ -283,7 +283,7 @@ impl Topology {
         self.known.publish(|known| {
             known.deployment = deployment;
             if takes_writes {
-                known.writer = Some(Arc::new(hello.writer()));
+                known.writer = Some(Arc::new(hello.writer(server.distance().clone())));
             }
         });
         if takes_writes || (self.settings.direct && facts.face.is_none()) {

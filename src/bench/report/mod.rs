@@ -29,18 +29,22 @@ pub fn page(record: &Record) -> String {
         let _ = writeln!(html, "<pre>{}</pre>", escape(goals.trim()));
     }
     let names = names(record);
-    let mut seen: Vec<Workload> = Vec::new();
-    for workload in record.runs.iter().map(|run| run.workload) {
-        if seen.contains(&workload) {
+    let mut seen: Vec<(Workload, f64)> = Vec::new();
+    for of in record.runs.iter().map(|run| (run.workload, run.rtt_ms)) {
+        if seen.contains(&of) {
             continue;
         }
-        seen.push(workload);
+        seen.push(of);
         let runs: Vec<&Run> = record
             .runs
             .iter()
-            .filter(|run| run.workload == workload)
+            .filter(|run| (run.workload, run.rtt_ms) == of)
             .collect();
-        let _ = writeln!(html, "<h2>{}</h2>\n<div class=\"charts\">", workload.name());
+        let title = match of {
+            (workload, 0.0) => workload.name().to_owned(),
+            (workload, ms) => format!("{}, MongoDB {ms} ms away", workload.name()),
+        };
+        let _ = writeln!(html, "<h2>{title}</h2>\n<div class=\"charts\">");
         html += &throughput(&runs, &names).svg();
         for run in &runs {
             html += &latency(run, &names).svg();
@@ -110,7 +114,7 @@ fn latency(run: &Run, names: &[&str]) -> Chart {
     let place = |quantile: f64| 1.0 / (1.0 - quantile);
     let ticks = [0.5, 0.9, 0.99, 0.999, 0.9999];
     Chart {
-        title: format!("Latency quantiles, connections: {}", run.connections),
+        title: format!("Latency quantiles, {}", run.name()),
         ticks: ticks
             .map(|at| (place(at), format!("{} %", (at * 1e4).round() / 1e2)))
             .to_vec(),

@@ -2,6 +2,9 @@
 //! goes away takes nobody's write with it.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::Shared;
 use super::batch::Batch;
@@ -19,6 +22,8 @@ pub(super) struct Turn {
     next: OwnedNext,
     key: Arc<[u8]>,
     is_over: bool,
+    /// How long the last command was under way, where it matters and the server answered.
+    took: Option<Duration>,
     _live: Live,
 }
 
@@ -30,6 +35,7 @@ impl Turn {
             next,
             key,
             is_over: false,
+            took: None,
         }
     }
 
@@ -41,13 +47,28 @@ impl Turn {
                 tokio::time::sleep(linger).await;
             }
             self.gather().await;
-            let members = self.shared.leaving(&self.key);
+            let members = self.shared.leaving(&self.key, self.took.take());
             if members.is_empty() {
                 self.is_over = true;
                 return;
             }
-            commit(&self.shared, &self.next, members).await;
+            let (shared, next) = (Arc::clone(&self.shared), self.next.clone());
+            self.timed(commit(&shared, &next, members)).await;
         }
+    }
+
+    /// Runs a command, and sees how long it is under way, if the server is far.
+    pub async fn timed<T>(&mut self, command: impl IntoFuture<Output = T>) -> T {
+        let distance = Duration::from_micros(self.shared.facts.distance_us());
+        if distance.is_zero() {
+            return command.await;
+        }
+        let begun = Instant::now();
+        let outcome = command.await;
+        let took = begun.elapsed();
+        // What was over sooner hasn't been at the server.
+        self.took = (took > distance).then_some(took);
+        outcome
     }
 }
 
@@ -74,7 +95,7 @@ impl Drop for Turn {
         if self.is_over {
             return;
         }
-        let members = self.shared.leaving(&self.key);
+        let members = self.shared.leaving(&self.key, self.took);
         // Without a runtime the process is at its end.
         if let Ok(runtime) = tokio::runtime::Handle::try_current()
             && !members.is_empty()

@@ -49,6 +49,15 @@ impl Facts {
         abilities(facts.writer.as_ref()?)
     }
 
+    /// How far away the server is that writes go to, in microseconds; 0 = near, or not known.
+    pub fn distance_us(&self) -> u64 {
+        let facts = self.upstream.get();
+        facts
+            .writer
+            .as_ref()
+            .map_or(0, |writer| writer.distance.us())
+    }
+
     /// The upstream has refused numbers of statements in a `bulkWrite`.
     pub fn note_unnumbered(&self) {
         self.unnumbered.store(self.upstream.get().writer.clone());

@@ -24,6 +24,7 @@
 //! or of several documents, findAndModify, writes with `maxTimeMS` (they share a time limit of the
 //! batch's own), transactions, standalones before 8.0 but for inserts, mongos (untried).
 
+mod at_once;
 #[allow(
     clippy::module_inception,
     reason = "a batch is one, and the stage is called so"
@@ -50,6 +51,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::at_once::AtOnce;
 use self::commit::Turn;
 use self::facts::Facts;
 use self::journal::{Found, Journal, State};
@@ -88,9 +90,18 @@ struct Shared {
 
 impl Batch {
     /// Nothing is under way. `fences` know where transactions are open, `facts` what the upstream can do.
-    pub fn new(config: &config::Batch, fences: Arc<Fences>, facts: Arc<UpstreamFacts>) -> Batch {
+    /// `most_at_once`: commands of a group that may be under way at any distance.
+    pub fn new(
+        config: &config::Batch,
+        most_at_once: usize,
+        fences: Arc<Fences>,
+        facts: Arc<UpstreamFacts>,
+    ) -> Batch {
         let shared = Shared {
-            groups: Groups::new(config.at_once),
+            groups: Groups::new(AtOnce {
+                near: config.at_once,
+                most: most_at_once,
+            }),
             journal: Journal::new(config.journal),
             sessions: OwnSessions::default(),
             facts: Facts::new(facts),
@@ -276,7 +287,8 @@ impl Shared {
         let live = || self.fences.memory().live(memory::Kind::QueuedWrites);
         let member = |write| Member::new(request, write, Arc::clone(&ticket), live());
         let turn = |key| Turn::new(Arc::clone(self), next.to_owned(), key);
-        match self.groups.enter(write, !self.linger.is_zero(), member) {
+        let distance_us = self.facts.distance_us();
+        match (self.groups).enter(write, !self.linger.is_zero(), distance_us, member) {
             Entered::Queued { starts } => {
                 if starts {
                     tokio::spawn(turn(Arc::clone(&key)).run());
@@ -295,11 +307,11 @@ impl Shared {
             }
             Entered::First => {
                 // Those who queue meanwhile have their turn when this returns, or is given up.
-                let turn = turn(key);
+                let mut turn = turn(key);
                 self.goes_alone(id.as_ref(), &ticket, Alone::First);
                 let answer = self.alone(Alone::First, request, next);
                 Answer::later(async move {
-                    let outcome = answer.await;
+                    let outcome = turn.timed(answer).await;
                     drop(turn);
                     outcome
                 })
@@ -319,13 +331,13 @@ impl Shared {
     }
 
     /// Those of a group who leave now.
-    fn leaving(&self, key: &[u8]) -> Vec<Member> {
+    fn leaving(&self, key: &[u8], took: Option<Duration>) -> Vec<Member> {
         let (mut documents, mut size) = (self.max_documents, self.max_size);
         if let Some(abilities) = self.facts.get() {
             documents = documents.min(abilities.max_documents);
             size = size.min(abilities.max_size);
         }
-        self.groups.next(key, documents, size)
+        self.groups.next(key, took, documents, size)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Group commit: what is under way in each group, and who waits for it.
 //!
 //! A group is what may share a batch (see [`super::key`]). While `batch.at_once` commands of it are
-//! under way, others queue in order of arrival; when one returns they leave together. A group that has
+//! under way (at a distance more, see [`super::at_once`]), others queue in order of arrival; when one returns they leave together. A group that has
 //! neither is gone, or rests if it had a crowd.
 //!
 //! So few clients wait for nobody: each would wait for another's write, then for its own, and twice the
@@ -21,7 +21,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -29,6 +29,7 @@ use dashmap::mapref::entry::Entry;
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
+use super::at_once::{self, AtOnce};
 use super::key::Write;
 use super::member::{Member, Ticket};
 use crate::command::ValueKey;
@@ -37,8 +38,9 @@ use crate::command::ValueKey;
 #[derive(Default)]
 pub(super) struct Groups {
     groups: DashMap<Arc<[u8]>, Group, RandomState>,
-    /// `batch.at_once`.
-    at_once: usize,
+    at_once: AtOnce,
+    /// What commands of any group took, on average, microseconds; for a group of which nothing is known yet.
+    took_us: AtomicU64,
     /// Bytes of documents that wait in all of them.
     bytes: AtomicUsize,
     /// Groups of which nothing is under way, and a crowd is remembered.
@@ -54,6 +56,8 @@ struct Group {
     turns: usize,
     /// How many left together when many did, and one less for each time since that few did; 0 at first.
     crowd: usize,
+    /// What its commands took, on average, microseconds; 0 = not known.
+    took_us: u64,
     /// A crowd has left since the group rested.
     had_crowd: bool,
     /// When it last began to rest after a crowd.
@@ -72,28 +76,30 @@ pub(super) enum Entered {
 
 impl Groups {
     /// None. `at_once`: so many commands of a group may be under way side by side.
-    pub fn new(at_once: usize) -> Groups {
+    pub fn new(at_once: AtOnce) -> Groups {
         Groups {
             at_once,
             ..Groups::default()
         }
     }
 
-    /// A write comes; `member` makes its place in the queue. `queue_first`: the first one waits too.
+    /// A write comes; `member` makes its place in the queue. `queue_first`: the first one waits too. `distance_us`: how far
+    /// away the server is.
     pub fn enter(
         &self,
         write: Write,
         queue_first: bool,
+        distance_us: u64,
         member: impl FnOnce(Write) -> Member,
     ) -> Entered {
         let mut entry = match self.groups.entry(Arc::clone(&write.key)) {
             Entry::Vacant(vacant) if queue_first => {
-                let mut group = vacant.insert(Group::with_a_turn());
+                let mut group = vacant.insert(self.with_a_turn());
                 self.push(&mut group, member(write));
                 return Entered::Queued { starts: true };
             }
             Entry::Vacant(vacant) => {
-                vacant.insert(Group::with_a_turn());
+                vacant.insert(self.with_a_turn());
                 return Entered::First;
             }
             Entry::Occupied(entry) => entry,
@@ -102,7 +108,9 @@ impl Groups {
         if group.has_rested_for_long() {
             group.crowd = 0;
         }
-        if !queue_first && group.may_leave_by_itself(self.at_once) {
+        let allowed = self.at_once.allowed(distance_us, group.took_us);
+        let is_far = self.at_once.is_far(allowed);
+        if !queue_first && group.may_leave_by_itself(allowed, is_far) {
             self.begin_turn(group);
             return Entered::First;
         }
@@ -111,11 +119,15 @@ impl Groups {
             return Entered::Full;
         }
         self.push(group, member(write));
-        let starts = group.turns == 0 || !queue_first && group.is_crowd_there(self.at_once);
+        let starts = group.turns == 0 || !queue_first && group.is_crowd_there(allowed);
         if starts {
             self.begin_turn(group);
         }
         Entered::Queued { starts }
+    }
+
+    fn with_a_turn(&self) -> Group {
+        Group::with_a_turn(self.took_us.load(Relaxed))
     }
 
     fn begin_turn(&self, group: &mut Group) {
@@ -132,12 +144,23 @@ impl Groups {
     }
 
     /// Somebody's turn: those who leave now. Empty: nobody waits, and the turn is over, with the group
-    /// if it was the last.
-    pub fn next(&self, key: &[u8], max_documents: usize, max_size: usize) -> Vec<Member> {
+    /// if it was the last. `took`: how long the command was under way that this turn was for, where that was measured.
+    pub fn next(
+        &self,
+        key: &[u8],
+        mut took: Option<Duration>,
+        max_documents: usize,
+        max_size: usize,
+    ) -> Vec<Member> {
         loop {
             let Some(mut group) = self.groups.get_mut(key) else {
                 return Vec::new();
             };
+            if let Some(took) = took.take() {
+                let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX / 8);
+                group.took_us = at_once::average(group.took_us, us);
+                self.took_us.store(group.took_us, Relaxed);
+            }
             let leaving = group.take(max_documents, max_size);
             if !leaving.is_empty() {
                 let size: usize = leaving.iter().map(Member::size).sum();
@@ -243,8 +266,9 @@ impl Groups {
 }
 
 impl Group {
-    fn with_a_turn() -> Group {
+    fn with_a_turn(took_us: u64) -> Group {
         Group {
+            took_us,
             queue: VecDeque::new(),
             bytes: 0,
             turns: 1,
@@ -272,9 +296,10 @@ impl Group {
         self.turns < at_once && self.has_crowd() && self.queue.len() >= self.crowd
     }
 
-    /// Whether a write that comes now needn't wait for those under way.
-    fn may_leave_by_itself(&self, at_once: usize) -> bool {
-        self.turns < at_once && self.queue.is_empty() && !self.has_crowd()
+    /// Whether a write that comes now needn't wait for those under way. (Far from the server a crowd that waits to be complete
+    /// loses more than it gains.)
+    fn may_leave_by_itself(&self, at_once: usize, is_far: bool) -> bool {
+        self.turns < at_once && self.queue.is_empty() && (is_far || !self.has_crowd())
     }
 
     fn has_crowd(&self) -> bool {
@@ -337,13 +362,13 @@ mod tests {
 
     #[test]
     fn crowds_that_never_come_back_are_forgotten() {
-        let groups = Groups::new(3);
+        let groups = Groups::new(AtOnce { near: 3, most: 3 });
         let rests = |n: usize| {
             let key: Arc<[u8]> = n.to_string().into_bytes().into();
-            let mut group = Group::with_a_turn();
+            let mut group = Group::with_a_turn(0);
             group.crowd = LEAST_CROWD;
             groups.groups.insert(Arc::clone(&key), group);
-            assert!(groups.next(&key, 1, 1).is_empty());
+            assert!(groups.next(&key, None, 1, 1).is_empty());
         };
         (0..MOST_RESTING).for_each(rests);
         assert_eq!(groups.groups.len(), MOST_RESTING);

@@ -9,7 +9,7 @@ use super::model::Model;
 use super::{Answered, Setup, insert, inserted};
 use crate::config;
 
-fn side_by_side() -> config::Batch {
+pub fn side_by_side() -> config::Batch {
     config::Batch {
         at_once: 3,
         max_wait: Duration::from_secs(30),

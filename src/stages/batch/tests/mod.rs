@@ -2,6 +2,7 @@
 
 mod again;
 mod doubt;
+mod far;
 mod few;
 mod model;
 mod random;
@@ -46,7 +47,7 @@ impl Setup {
     async fn with(model: Model, config: config::Batch) -> Setup {
         let model = Arc::new(model);
         let fences = Fences::new(Duration::from_secs(90));
-        let batch = Arc::new(Batch::new(&config, Arc::clone(&fences), model.facts()));
+        let batch = Arc::new(Batch::new(&config, 24, Arc::clone(&fences), model.facts()));
         let stages: Vec<Box<dyn Stage>> = vec![Box::new(Arc::clone(&batch)), Box::new(Again)];
         let pipeline = Pipeline::new(stages, model.clone(), Arc::clone(&fences));
         Setup {

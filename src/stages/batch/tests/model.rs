@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::pipeline::{
-    Backend, BoxFuture, Deployment, Failure, Fault, Outcome, Reply, Request, UpstreamFacts, Writer,
+    Backend, BoxFuture, Deployment, Distance, Failure, Fault, Outcome, Reply, Request,
+    UpstreamFacts, Writer,
 };
 
 /// What goes wrong with one command.
@@ -35,6 +36,8 @@ pub enum Trouble {
 #[derive(Default)]
 pub struct Model {
     state: Mutex<State>,
+    /// How far away it is.
+    pub distance: Distance,
     /// Each write takes one permit; `None` in `gated` lets all pass.
     pub gate: Option<Semaphore>,
     pub standalone: bool,
@@ -98,6 +101,7 @@ impl Model {
             numbers: !self.standalone,
             max_documents: 1000,
             max_message: 48_000_000,
+            distance: self.distance.clone(),
             ..Writer::default()
         };
         let facts = UpstreamFacts::default();
