@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::out::ReaderGone;
 use crate::bench::peers::{echo, relay};
 use crate::bench::{BenchArgs, DemoArgs, EchoArgs, RelayArgs};
 use crate::config::{Config, ConfigErrors};
@@ -157,6 +158,8 @@ fn serve(config: Config, embedded: bool) -> anyhow::Result<()> {
 fn finish(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // (`petiole demo | head` is no failure.)
+        Err(error) if error.is::<ReaderGone>() => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("petiole: {error:#}"));
             ExitCode::FAILURE

@@ -16,6 +16,7 @@ use bson::{Bson, Document, doc};
 use bytes::BytesMut;
 use parking_lot::Mutex;
 
+use super::out::remark;
 use super::workload::trace::{Line, can_be_asked_again};
 use crate::wire::op_msg::OpMsg;
 use crate::wire::{op_code, take_frame};
@@ -65,7 +66,7 @@ impl Capture {
             let (upstream, shared) = (self.upstream, Arc::clone(&self.shared));
             std::thread::spawn(move || {
                 if let Err(error) = relay(down, upstream, client, &shared) {
-                    eprintln!("client {client}: {error}");
+                    remark(&format!("client {client}: {error}"));
                 }
             });
         }
@@ -149,7 +150,7 @@ impl Shared {
         self.file.lock().write_all(text.as_bytes())?;
         let recorded = self.recorded.fetch_add(1, Ordering::Relaxed) + 1;
         if recorded.is_multiple_of(1_000) {
-            eprintln!("{recorded} commands recorded");
+            remark(&format!("{recorded} commands recorded"));
         }
         Ok(())
     }

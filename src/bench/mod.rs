@@ -9,7 +9,7 @@
 //!   [`contestant`] is one target of one workload, [`goals`] says which ratios matter, [`table`]
 //!   prints, [`record`] saves, [`report`] plots and [`compare`] compares the findings; [`status`] asks a proxy for its
 //!   counters; [`standing`] measures one that nobody asks; [`capture`] records a trace.
-//! - [`demo`] is `petiole demo`.
+//! - [`out`] prints, to a reader that may go away. [`demo`] is `petiole demo`.
 //!
 //! Every server is a process of its own, so that the generator's thread shares no lock and no allocator with it, and
 //! its CPU time can be told apart. The raw generator doesn't authenticate and doesn't speak TLS.
@@ -22,6 +22,7 @@ pub mod contestant;
 pub mod demo;
 pub mod goals;
 pub mod load;
+pub mod out;
 pub mod pace;
 pub mod peers;
 pub mod process;

@@ -1,6 +1,5 @@
 //! `petiole bench`: measures, or does what else its arguments say.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use super::capture::Capture;
 use super::contestant::Contestant;
 use super::goals::{Part, verdicts};
 use super::load::{Fleet, Pacing, Plan};
+use super::out::{Out, remark};
 use super::process::busy_share;
 use super::record::{Machine, Record, Run, Verdict, commit_here};
 use super::rounds::{Lane, LaneResult, interleave};
@@ -30,21 +30,24 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     if let Some([old, new]) = args.compare.as_deref() {
         return compare_files(old, new);
     }
-    let mut out = std::io::stdout().lock();
+    let out = match args.save.is_some() || args.report.is_some() {
+        true => Out::Also,
+        false => Out::Only,
+    };
     let record = match &args.from {
         Some(path) => {
             let record = load(path)?;
-            write!(out, "{}", table::head(&record))?;
+            out.print(&table::head(&record))?;
             for run in &record.runs {
-                write!(out, "{}", table::run(run))?;
+                out.print(&table::run(run))?;
             }
             record
         }
-        None => measure_all(args, &mut out)?,
+        None => measure_all(args, out)?,
     };
     let goals = table::goals(&record);
     if args.goals || args.from.is_some() {
-        write!(out, "{goals}")?;
+        out.print(&goals)?;
     }
     if let Some(path) = &args.save {
         let text = serde_json::to_string_pretty(&record)?;
@@ -63,17 +66,17 @@ fn record_trace(args: &BenchArgs, file: &Path) -> anyhow::Result<()> {
         .parse()
         .with_context(|| format!("{upstream:?} isn't an address"))?;
     let capture = Capture::start(args.listen, upstream, file)?;
-    eprintln!(
-        "recording what {} is asked into {}; end with Ctrl-C",
-        capture.address()?,
+    let address = capture.address()?;
+    remark(&format!(
+        "recording what {address} is asked into {}; end with Ctrl-C",
         file.display()
-    );
+    ));
     Ok(capture.run()?)
 }
 
 fn compare_files(old: &Path, new: &Path) -> anyhow::Result<()> {
     let comparison = compare::Comparison::of(&load(old)?, &load(new)?);
-    print!("{}", comparison.text());
+    Out::Also.print(&comparison.text())?;
     match comparison.worse() {
         0 => Ok(()),
         1 => anyhow::bail!("one measure got significantly worse"),
@@ -87,7 +90,7 @@ fn load(path: &Path) -> anyhow::Result<Record> {
     serde_json::from_str(&text).with_context(|| format!("{} isn't a saved run", path.display()))
 }
 
-fn measure_all(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Record> {
+fn measure_all(args: &BenchArgs, out: Out) -> anyhow::Result<Record> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -150,7 +153,7 @@ fn measure_all(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Record> 
         runs: Vec::new(),
         standing: None,
     };
-    write!(out, "{}", table::head(&record))?;
+    out.print(&table::head(&record))?;
     let mut rtt = nearest;
     let mut others = others.iter();
     loop {
@@ -164,7 +167,7 @@ fn measure_all(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Record> 
         };
         for part in &programme {
             bench.measure(part, &mut |run| {
-                bar.suspend(|| write!(out, "{}", table::run(&run)).and_then(|()| out.flush()))?;
+                bar.suspend(|| out.print(&table::run(&run)))?;
                 record.runs.push(run);
                 Ok(())
             })?;
@@ -189,11 +192,11 @@ fn load_trace(args: &BenchArgs) -> anyhow::Result<Option<Arc<Trace>>> {
     };
     let trace = Trace::load(path).with_context(|| path.display().to_string())?;
     if trace.left_out > 0 {
-        eprintln!(
-            "{} of {} recorded commands can't be asked again",
-            trace.left_out,
-            trace.left_out + trace.commands()
-        );
+        let all = trace.left_out + trace.commands();
+        remark(&format!(
+            "{} of {all} recorded commands can't be asked again",
+            trace.left_out
+        ));
     }
     Ok(Some(Arc::new(trace)))
 }

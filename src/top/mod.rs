@@ -5,8 +5,9 @@
 //! and tried again.
 //!
 //! - `source.rs`: asking. `model.rs`: what was answered, and the past. `view.rs`, `tables.rs`: drawing.
-//! - `words.rs`: numbers as people read them.
+//! - `words.rs`: numbers as people read them. `ending.rs`: signals, and terminals that go away.
 
+mod ending;
 mod model;
 mod source;
 mod tables;
@@ -21,8 +22,8 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use tokio::signal::unix::{SignalKind, signal};
 
+use self::ending::ending;
 use self::model::Model;
 use self::source::{News, Source};
 use self::view::{Tab, View};
@@ -99,8 +100,9 @@ fn live(source: Source) -> anyhow::Result<()> {
     // Puts the terminal back also when something panics.
     let mut terminal = ratatui::try_init()?;
     let ended = turn(&mut terminal, &mut model, &news, &ending);
-    ratatui::restore();
-    ended
+    let restored = ratatui::try_restore();
+    ended?;
+    Ok(restored?)
 }
 
 fn turn(
@@ -132,34 +134,6 @@ fn turn(
         }
     }
     Ok(())
-}
-
-/// Tells when this process should end, so that the terminal can be put back first.
-fn ending() -> std::io::Result<Receiver<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let (mut hangup, mut interrupt, mut terminate) = {
-        let _entered = runtime.enter();
-        (
-            signal(SignalKind::hangup())?,
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-        )
-    };
-    let (tell, ending) = channel();
-    std::thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = hangup.recv() => {}
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        });
-        // (Nobody listens when a key was quicker.)
-        let _ = tell.send(());
-    });
-    Ok(ending)
 }
 
 #[derive(Debug, PartialEq, Eq)]

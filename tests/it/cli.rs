@@ -71,6 +71,34 @@ fn wrong_usage_exits_with_2() {
 }
 
 #[test]
+fn closed_pipes_are_no_panic_and_end_what_has_no_other_use() {
+    let closed = || {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        writer
+    };
+    let nowhere = "127.0.0.1:1";
+    for (arguments, code) in [
+        (&["demo", "--secs", "3600"][..], 0),
+        (&["config", "--upstream", "mongodb://db.example.org"], 0),
+        (&["check", "--upstream", "nonsense"], 78),
+        (&["advice", "--admin", nowhere], 1),
+        (&["top", "--once", "--admin", nowhere], 1),
+        (&["bench", "--from", "/nonexistent"], 1),
+        (&["bench", "--record", "/dev/null", "--upstream", "nonsense"], 1),
+        (&["bench-echo"], 1),
+        (&["serve", "--embedded", "--set", "log.level=nonsense"], 78),
+        (&["version"], 0),
+        (&["--help"], 0),
+    ] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_petiole"));
+        let program = program.args(arguments).stdout(closed()).stderr(closed());
+        let ended = program.status().expect("petiole runs");
+        assert_eq!(ended.code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
 fn version_prints_name_and_version() {
     let output = petiole(&["version"]);
     assert_eq!(output.status.code(), Some(0));

@@ -144,6 +144,51 @@ async fn a_terminal_is_given_back_when_the_process_is_told_to_end() {
     }
 }
 
+/// Starts `petiole top` on a terminal that goes away once it has drawn; its process id. `before` is a shell's command.
+fn hung_up(proxy: &Proxy, before: &str) -> String {
+    let program = env!("CARGO_BIN_EXE_petiole");
+    let run = format!(
+        "{before} stty cols 80 rows 24; echo \"pid $$.\"; exec '{program}' top --admin {}",
+        proxy.admin()
+    );
+    let mut script = Command::new("script")
+        .args(["-qec", &run, "/dev/null"])
+        .env("TERM", "xterm")
+        .env("SHELL", "/bin/sh")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script runs; on Debian: apt-get install bsdutils");
+    let mut screen = script.stdout.take().expect("a pipe");
+    let mut shown = Vec::new();
+    let mut part = [0; 4096];
+    while !text(&shown).contains("live") {
+        match screen.read(&mut part) {
+            Ok(n @ 1..) => shown.extend_from_slice(&part[..n]),
+            ended => panic!("{ended:?} after {}", text(&shown)),
+        }
+    }
+    script.kill().expect("it runs");
+    script.wait().expect("it ends");
+    let shown = text(&shown);
+    let pid = shown.split("pid ").nth(1).and_then(|s| s.split('.').next());
+    pid.expect("it is told").to_owned()
+}
+
+/// (One that nobody has waited for yet is a zombie.)
+fn has_ended(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_ends_when_its_terminal_has_gone_also_where_hangups_are_ignored() {
+    let proxy = Proxy::start(&shared::rs().await.seed_uri(), &[]);
+    for before in ["", "trap '' HUP;"] {
+        let pid = hung_up(&proxy, before);
+        wait::until("it has ended", || has_ended(&pid));
+    }
+}
+
 #[test]
 fn a_proxy_that_is_not_there_is_said_in_words() {
     let output = top(&["--once", "--admin", "127.0.0.1:1"]);

@@ -13,7 +13,6 @@ pub mod economy;
 pub mod report;
 pub mod workers;
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +24,7 @@ use mongodb::options::ClientOptions;
 
 use super::connection::Asker;
 use super::contestant::operations;
+use super::out::Out;
 use super::proxy::Proxy;
 use super::reply::Protocol;
 use super::status;
@@ -206,11 +206,6 @@ async fn client(uri: &str) -> anyhow::Result<Client> {
     Ok(Client::with_options(options)?)
 }
 
-/// Writes a line to standard output; a reader that has gone away is no failure.
-fn say(text: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error),
-        _ => Ok(()),
-    }
+fn say(text: &str) -> anyhow::Result<()> {
+    Out::Only.print(&format!("{text}\n"))
 }

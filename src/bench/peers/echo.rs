@@ -4,6 +4,7 @@
 //! a current-thread runtime per core and deals the connections out in turn, so that few connections
 //! spread evenly too. It's a process of its own (`petiole bench-echo`, hidden), killed by its owner.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 
 use bson::rawdoc;
@@ -53,7 +54,9 @@ pub fn start(reply_bytes: usize) -> Result<Peer, ProcessError> {
 pub fn serve(args: &EchoArgs) -> std::io::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let address = spawn(args.reply_bytes, args.threads.unwrap_or(cores).max(1))?;
-    println!("{READY}{address}");
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{READY}{address}").and_then(|()| out.flush())?;
+    drop(out);
     loop {
         std::thread::park();
     }
