@@ -152,6 +152,39 @@ async fn rights_lost_around_the_proxy_end_a_users_hits_within_principal_ttl() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_created_again_under_a_name_is_another_one_at_its_next_login() {
+    let place = Place::new("\"1h\"").await;
+    for (number, (administers, may_read)) in [
+        (&place.around, false),
+        (&place.around, true),
+        (&place.through, false),
+        (&place.through, true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("again{number}");
+        // Stays connected, so that its links and answers are there still.
+        let _before = place.reader(&name).await;
+        let roles: &[String] = match may_read {
+            true => &[format!("role-{name}")],
+            false => &[],
+        };
+        let user = doc! {"createUser": &name, "pwd": "pw", "roles": roles};
+        for command in [doc! {"dropUser": &name}, user] {
+            administers.run_command(command).await.unwrap();
+        }
+        let after = client(&place.proxy.uri(), &name, "pw", &place.db).await;
+        let after = after.database(&place.db);
+        let first = if may_read { Ok(false) } else { Err(13) };
+        assert_eq!(read(&after).await, first, "nothing is kept for it yet");
+        if may_read {
+            until_async("a hit", async || read(&after).await == Ok(true)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_from_memory_ends_with_its_users_rights() {
     let place = Place::new("\"1h\"").await;
     let batch = doc! {"find": "c", "filter": {}, "sort": {"_id": 1}, "batchSize": 10};
