@@ -108,7 +108,8 @@ impl Source {
                 sets.push(format!("{key}={}", toml::Value::from(value.as_str())));
             }
         }
-        Config::load(self.config.as_deref(), &sets)
+        let variable = |name: &str| std::env::var_os(name)?.into_string().ok();
+        Config::load_with(self.config.as_deref(), variable, &sets)
     }
 }
 
@@ -118,7 +119,9 @@ pub fn main() -> ExitCode {
         Command::Serve { source, embedded } => {
             with_config(source.load(embedded), |config| serve(config, embedded))
         }
-        Command::Check { source } => with_config(source.load(false), |_| print("ok\n")),
+        Command::Check { source } => {
+            with_config(source.load(false), |config| print(&right(&config)))
+        }
         Command::Config { source } => {
             with_config(source.load(false), |config| print(&config.to_toml()))
         }
@@ -143,6 +146,15 @@ fn with_config(
             ExitCode::from(EXIT_CONFIG)
         }
     }
+}
+
+/// What `check` says of a configuration without mistakes.
+fn right(config: &Config) -> String {
+    let mut text = "ok\n".to_owned();
+    for (key, source) in config.secret_sources() {
+        text.push_str(&format!("{key} is {source}\n"));
+    }
+    text
 }
 
 /// Runs the proxy until it is told to stop.

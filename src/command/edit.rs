@@ -23,15 +23,27 @@ pub fn acknowledged(request_id: i32, msg: &OpMsg, command: &Command) -> Bytes {
     rebuild(request_id, msg, &body.finish())
 }
 
-/// The same message with another `maxTimeMS`: less the time that it waited here.
-pub fn with_max_time(request_id: i32, msg: &OpMsg, command: &Command, max_time_ms: u64) -> Bytes {
-    let mut body = DocBuf::new();
+/// The same message with another `maxTimeMS` (less the time that it waited here), and with a comment (a whole element).
+pub fn outgoing(
+    request_id: i32,
+    msg: &OpMsg,
+    command: &Command,
+    max_time_ms: Option<u64>,
+    comment: Option<&[u8]>,
+) -> Bytes {
+    let mut body = DocBuf::with_capacity(command.body().len() + 128);
     for element in doc::elements(command.body()).flatten() {
-        if element.key == "maxTimeMS" {
-            body.append_i64("maxTimeMS", i64::try_from(max_time_ms).unwrap_or(i64::MAX));
-        } else {
-            body.append_raw(element.raw);
+        match max_time_ms {
+            Some(left) if element.key == "maxTimeMS" => {
+                body.append_i64("maxTimeMS", i64::try_from(left).unwrap_or(i64::MAX));
+            }
+            _ => {
+                body.append_raw(element.raw);
+            }
         }
+    }
+    if let Some(comment) = comment {
+        body.append_raw(comment);
     }
     rebuild(request_id, msg, &body.finish())
 }
@@ -181,7 +193,7 @@ mod tests {
     #[test]
     fn max_time_is_replaced_in_place() {
         let (msg, command) = message(doc! {"insert": "c", "maxTimeMS": 500, "$db": "d"}, 0);
-        let (_, document) = body_of(with_max_time(7, &msg, &command, 320));
+        let (_, document) = body_of(outgoing(7, &msg, &command, Some(320), None));
         assert_eq!(
             document,
             doc! {"insert": "c", "maxTimeMS": 320_i64, "$db": "d"}

@@ -39,7 +39,7 @@ mod volatile;
 pub use awaiting::opens_awaiting;
 pub use bypass::Bypass;
 pub use edit::{
-    acknowledged, commit_again, numbered, with_body, with_max_time, without_cluster_time,
+    acknowledged, commit_again, numbered, outgoing, with_body, without_cluster_time,
     without_retry_marks,
 };
 pub use error_reply::{ErrorReply, codes, labels};

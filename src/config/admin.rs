@@ -1,5 +1,7 @@
 //! `[admin]`: the HTTP listener for health, metrics and status.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::console::Console;
@@ -15,6 +17,9 @@ pub struct Admin {
     /// Bearer token; needed when `listen` is not a loopback address.
     #[serde(with = "value::empty_is_none")]
     pub token: Option<Token>,
+    /// File that holds the token, and nothing else, in place of `token`; `None` = there is none.
+    #[serde(with = "value::empty_is_none")]
+    pub token_file: Option<PathBuf>,
     /// Who may ask the virtual database `petiole`.
     pub console: Console,
 }
@@ -24,6 +29,7 @@ impl Default for Admin {
         Self {
             listen: Some(HostPort::new("127.0.0.1", 9216)),
             token: None,
+            token_file: None,
             console: Console::Off,
         }
     }

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::mistake::{ConfigErrors, Mistake};
+use super::secrets::{self, Elsewhere, SECRETS, Secret};
 use super::{Config, check};
 
 impl Config {
@@ -19,10 +20,21 @@ impl Config {
     ///
     /// A value in `sets` is TOML; for a key that holds a string the quotes may be left out.
     pub fn load(path: Option<&Path>, sets: &[String]) -> Result<Self, ConfigErrors> {
+        Self::load_with(path, |_| None, sets)
+    }
+
+    /// The same with secrets from the environment, which go before `path` and after `sets`. `variable` says
+    /// what is in one of its variables.
+    pub fn load_with(
+        path: Option<&Path>,
+        variable: impl Fn(&str) -> Option<String>,
+        sets: &[String],
+    ) -> Result<Self, ConfigErrors> {
         let mut loader = Loader::new();
         if let Some(path) = path {
             loader.file(path);
         }
+        loader.environment(variable);
         for set in sets {
             loader.set(set);
         }
@@ -44,6 +56,8 @@ struct Loader {
     /// Where the values came from that aren't defaults.
     origins: Vec<(String, String)>,
     mistakes: Vec<Mistake>,
+    /// Secrets that came from elsewhere.
+    elsewhere: Vec<(&'static Secret, Elsewhere)>,
     /// A file was given and couldn't be read, so that what its keys say isn't known.
     unread: bool,
 }
@@ -56,6 +70,7 @@ impl Loader {
             schema,
             origins: Vec::new(),
             mistakes: Vec::new(),
+            elsewhere: Vec::new(),
             unread: false,
         }
     }
@@ -151,7 +166,80 @@ impl Loader {
             (_, Some(value)) => value,
             (_, None) => bare(),
         };
+        self.supersede(key);
         self.value(&path, value, &|_| origin.clone());
+    }
+
+    fn environment(&mut self, variable: impl Fn(&str) -> Option<String>) {
+        for secret in &SECRETS {
+            let Some(text) = variable(secret.variable).filter(|text| !text.is_empty()) else {
+                continue;
+            };
+            self.supersede(secret.key);
+            let origin = format!("environment variable {}", secret.variable);
+            self.value(&secret.path, Value::String(text), &|_| origin.clone());
+            self.elsewhere.push((secret, Elsewhere::Environment));
+        }
+    }
+
+    /// A secret is about to be given by its value or by its file: what an earlier source said of either isn't in force.
+    fn supersede(&mut self, key: &str) {
+        for secret in &SECRETS {
+            if ![secret.key, secret.file_key].contains(&key) {
+                continue;
+            }
+            self.elsewhere.retain(|(known, _)| known.key != secret.key);
+            for (key, path) in secret.both() {
+                if let Some(default) = lookup(&self.schema, path).cloned() {
+                    replace(&mut self.merged, path, default);
+                }
+                self.origins.retain(|(known, _)| known != key);
+                self.mistakes.retain(|mistake| mistake.key != key);
+            }
+        }
+    }
+
+    /// Reads the files that hold secrets.
+    fn secret_files(&mut self) {
+        for secret in &SECRETS {
+            let text = |table: &Table, path: &[&str]| {
+                let value = lookup(table, path).and_then(Value::as_str);
+                value.unwrap_or_default().to_owned()
+            };
+            let file = text(&self.merged, &secret.file_path);
+            if file.is_empty() {
+                continue;
+            }
+            let is_given = |key: &str| self.origins.iter().any(|(known, _)| known == key);
+            let read = match is_given(secret.key) && !text(&self.merged, &secret.path).is_empty() {
+                true => Err(format!("{} is given too", secret.key)),
+                false => secrets::read(&file),
+            };
+            match read {
+                Ok(text) => {
+                    replace(&mut self.merged, &secret.path, Value::String(text));
+                    self.origins.retain(|(known, _)| known != secret.key);
+                    self.origins.push((secret.key.to_owned(), file.clone()));
+                    let path = file.into();
+                    self.elsewhere.push((secret, Elsewhere::File(path)));
+                }
+                Err(what) => {
+                    let origin = self
+                        .origins
+                        .iter()
+                        .find(|(known, _)| known == secret.file_key);
+                    self.mistakes.push(Mistake {
+                        key: secret.file_key.to_owned(),
+                        what,
+                        help: format!(
+                            "name a file whose only line is the secret, or give {} instead",
+                            secret.key
+                        ),
+                        origin: origin.map(|(_, origin)| origin.clone()).unwrap_or_default(),
+                    });
+                }
+            }
+        }
     }
 
     /// Takes one value over, or says what is wrong with it. `origin`: of the value, or of an item of a list.
@@ -266,11 +354,18 @@ impl Loader {
     }
 
     fn finish(mut self) -> Result<Config, ConfigErrors> {
+        self.secret_files();
         match self.merged.clone().try_into::<Config>() {
             // Checks between keys would compare with defaults that aren't meant.
             Ok(_) if self.unread => {}
-            Ok(config) => {
-                let wrong: Vec<String> = self.mistakes.iter().map(|m| m.key.clone()).collect();
+            Ok(mut config) => {
+                let mut wrong: Vec<String> = self.mistakes.iter().map(|m| m.key.clone()).collect();
+                // A secret whose file can't be read isn't known.
+                for secret in &SECRETS {
+                    if wrong.iter().any(|key| key == secret.file_key) {
+                        wrong.push(secret.key.to_owned());
+                    }
+                }
                 for found in check::check(&config) {
                     let known_wrong = |key: &str| {
                         let below = |table: &str| {
@@ -294,6 +389,9 @@ impl Loader {
                     self.mistakes.push(mistake);
                 }
                 if self.mistakes.is_empty() {
+                    for (secret, elsewhere) in self.elsewhere {
+                        secret.note(&mut config, elsewhere);
+                    }
                     return Ok(config);
                 }
             }

@@ -26,6 +26,7 @@ pub mod profile;
 pub mod retry;
 pub mod rewrite;
 mod rewrite_rule;
+mod secrets;
 pub mod server;
 pub mod traces;
 pub mod upstream;
@@ -50,7 +51,9 @@ pub use rewrite_rule::{PreferenceMode, RuledCommand, UserRule};
 pub use server::{Posture, Server, ServerTls, ServerTlsMode};
 pub use traces::Traces;
 pub use upstream::{Upstream, UpstreamTls, UpstreamTlsMode};
-pub use value::{ByteSize, Compression, HostPort, HttpUrl, NamespacePattern, Token, UpstreamUri};
+pub use value::{
+    ByteSize, Compression, HostPort, HttpUrl, NamespacePattern, SecretSource, Token, UpstreamUri,
+};
 
 /// The whole configuration; `Config::default()` is what runs when no file is given.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -82,6 +85,18 @@ pub struct Config {
     pub log: Log,
     /// `[traces]`: requests told as spans.
     pub traces: Traces,
+}
+
+impl Config {
+    /// The secrets that come from the environment or from files of their own, each with where it comes from.
+    pub fn secret_sources(&self) -> Vec<(&'static str, &SecretSource)> {
+        let token = self.admin.token.as_ref().and_then(Token::source);
+        let uri = self.upstream.uri.source();
+        [("upstream.uri", uri), ("admin.token", token)]
+            .into_iter()
+            .filter_map(|(key, source)| Some((key, source?)))
+            .collect()
+    }
 }
 
 #[cfg(test)]

@@ -190,7 +190,7 @@ fn a_set_value_is_toml_and_strings_need_no_quotes() {
     let config = set(&[
         "cache.enabled=false",
         "server.threads = 3",
-        "admin.token=12345",
+        "admin.token=1234567890123456",
         "log.level=\"warn\"",
         "cache.bypass_namespaces=[\"shop.carts\", \"audit.*\"]",
         "upstream.uri=mongodb://a:1,b:2/?replicaSet=rs0",
@@ -200,7 +200,7 @@ fn a_set_value_is_toml_and_strings_need_no_quotes() {
     assert_eq!(config.server.threads, 3);
     assert_eq!(
         config.admin.token.as_ref().map(Token::expose),
-        Some("12345")
+        Some("1234567890123456")
     );
     assert_eq!(config.log.level, "warn");
     assert_eq!(
@@ -242,7 +242,8 @@ fn keys_that_do_not_fit_each_other_are_mistakes() {
         (&["admin.listen=0.0.0.0:9216"], "admin.token"),
         (&["admin.listen=example.org:9216"], "admin.token"),
         (&["admin.listen=127.0.0.1:27016"], "admin.listen"),
-        (&["admin.token=two words"], "admin.token"),
+        (&["admin.token=two words and more"], "admin.token"),
+        (&["admin.token=fifteen-letters"], "admin.token"),
         (&["admin.console=[\"root\"]"], "admin.console"),
         (
             &["admin.console=[\"anyone\",\"admin.root\"]"],
@@ -290,7 +291,7 @@ fn keys_that_fit_each_other_are_right() {
         &["cache.enabled=false", "cache.max_size=0B", "cache.ttl=0s"][..],
         &["cache.external_writes=none", "cache.ttl=0s"],
         &["cache.external_writes=watch", "cache.max_lag=100ms"],
-        &["admin.listen=0.0.0.0:9216", "admin.token=s3cret"],
+        &["admin.listen=0.0.0.0:9216", "admin.token=s3cret-of-sixteen"],
         &["admin.listen=[::1]:9216"],
         &["admin.listen=127.0.0.1:0", "server.listen=127.0.0.1:0"],
         &["upstream.uri=mongodb+srv://user:pa%2Fss@cluster.example.org/?appName=x"],
@@ -434,11 +435,136 @@ fn the_printed_configuration_reads_back_as_the_same_one() {
     assert_eq!(Config::load(Some(&path), &[]).expect("right"), config);
 }
 
+fn with_secrets(
+    text: &str,
+    variables: &[(&str, &str)],
+    sets: &[&str],
+) -> Result<Config, ConfigErrors> {
+    let (_folder, path) = file(text);
+    let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+    let variable = |name: &str| {
+        let found = variables.iter().find(|(known, _)| *known == name);
+        found.map(|(_, text)| (*text).to_owned())
+    };
+    Config::load_with(Some(&path), variable, &sets)
+}
+
+#[test]
+fn secrets_from_elsewhere_are_printed_as_where_they_came_from() {
+    let (_folder, path) = file("mongodb://joe:hunter2@filed/\n");
+    let shown = path.display().to_string();
+    let variables = [
+        ("PETIOLE_UPSTREAM_URI", "mongodb://joe:hunter2@environed/"),
+        ("PETIOLE_ADMIN_TOKEN", "hunter2hunter2hunter2"),
+    ];
+    let uri_file = format!("upstream.uri_file={shown}");
+    let sources = |config: &Config| {
+        let all = config.secret_sources().into_iter();
+        all.map(|(key, source)| format!("{key} {source}"))
+            .collect::<Vec<_>>()
+    };
+    let environed = with_secrets("", &variables, &[]).expect("right");
+    assert_eq!(
+        environed.upstream.uri.expose(),
+        "mongodb://joe:hunter2@environed/"
+    );
+    assert_eq!(
+        sources(&environed),
+        [
+            "upstream.uri from the environment variable PETIOLE_UPSTREAM_URI",
+            "admin.token from the environment variable PETIOLE_ADMIN_TOKEN"
+        ]
+    );
+    let filed = with_secrets("", &variables, &[&uri_file]).expect("right");
+    assert_eq!(filed.upstream.uri.expose(), "mongodb://joe:hunter2@filed/");
+    assert!(sources(&filed).contains(&format!("upstream.uri from the file {shown}")));
+    for config in [environed, filed] {
+        let printed = format!("{}\n{config:?}", config.to_toml());
+        assert!(
+            !printed.contains("hunter2") && !printed.contains("joe"),
+            "{printed}"
+        );
+    }
+}
+
+#[test]
+fn the_last_source_of_a_secret_wins() {
+    let (_folder, path) = file("mongodb://filed/");
+    let filed = format!("uri_file = {:?}", path.display().to_string());
+    let in_file = format!("[upstream]\n{filed}\n");
+    let environed = [("PETIOLE_UPSTREAM_URI", "mongodb://environed/")];
+    let set = ["upstream.uri=mongodb://set/"];
+    for (text, variables, sets, wanted) in [
+        (in_file.as_str(), &[][..], &[][..], "mongodb://filed/"),
+        (&in_file, &environed, &[], "mongodb://environed/"),
+        (&in_file, &environed, &set, "mongodb://set/"),
+        (&in_file, &[], &set, "mongodb://set/"),
+        (
+            "[upstream]\nuri = \"mongodb://plain/\"\n",
+            &environed,
+            &[],
+            "mongodb://environed/",
+        ),
+        (
+            "",
+            &[("PETIOLE_UPSTREAM_URI", "")],
+            &[],
+            "mongodb://127.0.0.1:27017",
+        ),
+        (
+            &format!("[upstream]\nuri = \"\"\n{filed}\n"),
+            &[],
+            &[],
+            "mongodb://filed/",
+        ),
+    ] {
+        let config = with_secrets(text, variables, sets).expect("right");
+        assert_eq!(
+            config.upstream.uri.expose(),
+            wanted,
+            "{text} {variables:?} {sets:?}"
+        );
+    }
+}
+
+#[test]
+fn files_of_secrets_that_can_not_be_meant_are_mistakes() {
+    let (_folder, good) = file("mongodb://filed/");
+    let (_folder2, lines) = file("mongodb://filed/\nmongodb://other/\n");
+    let (_folder3, empty) = file("\n");
+    let (_folder4, short) = file("short\n");
+    let line = |path: &std::path::Path| format!("uri_file = {:?}\n", path.display().to_string());
+    for (text, key) in [
+        (
+            format!("[upstream]\nuri = \"mongodb://plain/\"\n{}", line(&good)),
+            "upstream.uri_file",
+        ),
+        (format!("[upstream]\n{}", line(&lines)), "upstream.uri_file"),
+        (format!("[upstream]\n{}", line(&empty)), "upstream.uri_file"),
+        (
+            "[upstream]\nuri_file = \"/nonexistent/uri\"".to_owned(),
+            "upstream.uri_file",
+        ),
+        (
+            format!("[admin]\ntoken_file = {:?}", short.display().to_string()),
+            "admin.token",
+        ),
+    ] {
+        let errors = with_secrets(&text, &[], &[]).expect_err(&text);
+        let keys: Vec<_> = errors
+            .0
+            .iter()
+            .map(|mistake| mistake.key.as_str())
+            .collect();
+        assert_eq!(keys, [key], "{text}: {errors}");
+    }
+}
+
 #[test]
 fn no_secret_is_ever_printed() {
     let config = set(&[
         "upstream.uri=mongodb://joe:hunter2@db.example.org/?authMechanismProperties=AWS_SESSION_TOKEN:tok3n&appName=x",
-        "admin.token=t0ken",
+        "admin.token=t0ken-that-is-long",
     ])
     .expect("right");
     let shown = format!("{}\n{config:?}", config.to_toml());

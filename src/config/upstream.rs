@@ -13,6 +13,9 @@ use super::value::{self, Compression, UpstreamUri};
 pub struct Upstream {
     /// Connection string; its credentials are used for the proxy's own side work only.
     pub uri: UpstreamUri,
+    /// File that holds the connection string, and nothing else, in place of `uri`; `None` = there is none.
+    #[serde(with = "value::empty_is_none")]
+    pub uri_file: Option<PathBuf>,
     /// Links kept at one time, over all servers and principals.
     pub max_links: usize,
     /// Links for logins under way, beside those.
@@ -39,6 +42,8 @@ pub struct Upstream {
     /// Servers at most this much slower than the nearest are as good as the nearest.
     #[serde(with = "value::duration")]
     pub local_threshold: Duration,
+    /// Gives commands without a `comment` one that names the client's application and address.
+    pub comments: bool,
     /// `[upstream.tls]`.
     pub tls: UpstreamTls,
 }
@@ -47,6 +52,7 @@ impl Default for Upstream {
     fn default() -> Self {
         Self {
             uri: UpstreamUri::new("mongodb://127.0.0.1:27017"),
+            uri_file: None,
             max_links: 64,
             max_login_links: 16,
             link_idle_timeout: Duration::from_secs(600),
@@ -57,6 +63,7 @@ impl Default for Upstream {
             heartbeat: Duration::from_secs(10),
             compressors: Vec::new(),
             local_threshold: Duration::from_millis(15),
+            comments: false,
             tls: UpstreamTls::default(),
         }
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::exchanges::Exchanges;
+use super::origin::Origin;
 use super::progress::Progress;
 use super::trail::Trail;
 use crate::command::{Command, Kind, ReplyView, ShapeId, is_mere_success, with_body};
@@ -64,6 +65,8 @@ pub struct Request {
     pub sent: u32,
     /// Where the client is.
     pub address: Option<IpAddr>,
+    /// What the server is to be told of where it comes from; usually nothing.
+    pub origin: Option<Arc<Origin>>,
     /// The right to the memory that its reply takes, if that is large: held as long as the request.
     pub permit: Option<Permit>,
     /// What an answer from memory says of the command as it was then, so that nobody has to look again.
@@ -115,6 +118,7 @@ impl Request {
             met: None,
             sent: 0,
             address: None,
+            origin: None,
             permit: None,
             known: None,
             listeners: Vec::new(),
@@ -147,6 +151,7 @@ impl Request {
             sent: self.sent,
             client: self.client,
             address: self.address,
+            origin: self.origin.clone(),
             listeners: self.listeners.clone(),
             ..Request::new(frame, msg, Arc::clone(&self.principal))
         })

@@ -25,7 +25,7 @@ use super::traces::Traced;
 use super::{auth_relay, disguise, gone, handshake, legacy, malformed};
 use crate::command::{ErrorReply, Kind, acknowledged, codes};
 use crate::memory::{self, Held, Live, Memory, NoRoom, Permit, Pressure};
-use crate::pipeline::{Answer, NO_PRINCIPAL, Principal, Reply, Request};
+use crate::pipeline::{self, Answer, NO_PRINCIPAL, Origin, Principal, Reply, Request};
 use crate::upstream::{AuthLink, Sock};
 use crate::wire::op_code;
 use crate::wire::op_compressed::{self, Compressor, OpCompressed};
@@ -49,6 +49,8 @@ pub(super) struct Connection {
     /// How the message at hand was compressed: its reply is, too.
     pub(super) compressor: Option<Compressor>,
     pub(super) next_id: i32,
+    /// What servers are told of where requests come from (`upstream.comments`).
+    origin: Option<Arc<Origin>>,
     buf: BytesMut,
     held: Held,
     /// For the message at hand, if it is large.
@@ -112,7 +114,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
         },
     };
     let seat = shared.roster.enter(id, peer);
-    let connection = Connection {
+    let mut connection = Connection {
         held: shared.memory.buffer(),
         permit: None,
         _live: shared.memory.live(memory::Kind::Clients),
@@ -126,8 +128,10 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
         auth: None,
         compressor: None,
         next_id: 1,
+        origin: None,
         buf: BytesMut::new(),
     };
+    connection.set_origin();
     Box::pin(connection.run()).await;
 }
 
@@ -298,6 +302,7 @@ impl Connection {
         request.read();
         request.client = self.id;
         request.address = self.peer;
+        request.origin.clone_from(&self.origin);
         match request.command.kind {
             Kind::Hello => return handshake::hello(self, &request).await,
             Kind::Auth => return auth_relay::step(self, &request).await,
@@ -361,6 +366,18 @@ impl Connection {
         })
     }
 
+    /// To be called whenever more is known of where the client's requests come from.
+    pub(super) fn set_origin(&mut self) {
+        if self.shared.config.upstream.comments {
+            let address = self.seat.address.map(|address| address.to_string());
+            let origin = Origin {
+                application: self.seat.application().map(str::to_owned),
+                clients: pipeline::Clients::One(address.unwrap_or_default()),
+            };
+            self.origin = Some(Arc::new(origin));
+        }
+    }
+
     /// Counts and logs what went wrong with this client.
     pub(super) fn complain(&self, complaint: Complaint, what: &'static str, reason: impl Display) {
         let whence = Whence {
@@ -412,6 +429,7 @@ impl Connection {
         let msg = OpMsg::parse(&frame).map_err(WireError::from)?;
         let mut request = Request::new(frame, msg, request.principal);
         request.client = self.id;
+        request.origin.clone_from(&self.origin);
         request.note_unacknowledged();
         self.answer(&mut request).await?;
         Ok(())

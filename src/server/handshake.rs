@@ -30,6 +30,7 @@ pub(super) async fn answer(
         Err(failure) => return Ok(error(command, &failure)),
     };
     connection.seat.introduced(command);
+    connection.set_origin();
     let relayed = match relay_authentication(connection, command).await? {
         Ok(relayed) => relayed,
         Err(failure) => return Ok(error(command, &failure)),

@@ -24,7 +24,7 @@ use super::seeds::{SeedError, Seeds};
 use super::selection::Search;
 use super::server::Server;
 use super::topology::{ServerStatus, Settings, Topology};
-use crate::command::{Kind, Standing, standing, with_max_time};
+use crate::command::{Kind, Standing, outgoing, standing};
 use crate::config;
 use crate::memory::{self, Memory};
 use crate::pipeline::{
@@ -45,6 +45,7 @@ pub struct Upstream {
     failover_wait: Duration,
     admission: Arc<Admission>,
     memory: Arc<Memory>,
+    facts: Arc<UpstreamFacts>,
 }
 
 impl Upstream {
@@ -82,7 +83,7 @@ impl Upstream {
             settings,
             Arc::clone(&dialer),
             fences,
-            known,
+            Arc::clone(&known),
         );
         let pool = Pool::new(
             config.max_links,
@@ -101,6 +102,7 @@ impl Upstream {
             failover_wait: config.failover_wait,
             admission,
             memory,
+            facts: known,
         };
         Ok(Arc::new(upstream))
     }
@@ -198,7 +200,7 @@ impl Upstream {
         if users.is_empty() {
             return Ok(NO_PRINCIPAL.clone());
         }
-        let principal = self.principals.of(&users, &mechanism);
+        let principal = self.principals.of(users, &mechanism);
         self.pool.adopt(link, &principal);
         Ok(principal)
     }
@@ -211,6 +213,15 @@ impl Upstream {
     /// Where the logins came from that were ended since the last call, because their clients didn't continue.
     pub fn ended_logins(&self) -> Vec<Option<IpAddr>> {
         self.logins.ended()
+    }
+
+    /// Whether the servers know `comment` in every command: since 4.4.
+    fn takes_comments(&self) -> bool {
+        let facts = self.facts.get();
+        facts
+            .writer
+            .as_ref()
+            .is_some_and(|w| w.wire_version >= WIRE_VERSION_4_4)
     }
 
     /// Follows what a reply says of its cursor.
@@ -378,10 +389,10 @@ impl Upstream {
             mut lease,
             _entered,
         } = self.leased(request).await?;
-        let shortened = shortened(request)?;
+        let reworded = reworded(request, request.origin.is_some() && self.takes_comments())?;
         request.met = Some(self.topology.met(&server));
         request.sent += 1;
-        let frame = shortened.as_ref().unwrap_or(&request.frame);
+        let frame = reworded.as_ref().unwrap_or(&request.frame);
         let link = lease.link().ok_or_else(|| gone("the link was closed"))?;
         let generation = link.generation;
         let may_compress = request.command.kind != Kind::Auth;
@@ -447,8 +458,29 @@ impl Backend for Upstream {
     }
 }
 
-/// The same message with what is left of its `maxTimeMS`, if it waited noticeably.
-fn shortened(request: &Request) -> Result<Option<Frame>, Failure> {
+/// The same message as the server is to get it, if that isn't how it came.
+fn reworded(request: &Request, takes_comments: bool) -> Result<Option<Frame>, Failure> {
+    let left = time_left(request)?;
+    let origin = request.origin.as_ref();
+    // (Sections that aren't known are passed on as they came.)
+    let comment = origin
+        .filter(|_| takes_comments && request.msg.unknown.is_none())
+        .and_then(|origin| origin.comment(&request.command));
+    if left.is_none() && comment.is_none() {
+        return Ok(None);
+    }
+    let bytes = outgoing(
+        request.frame.header().request_id,
+        &request.msg,
+        &request.command,
+        left,
+        comment.as_deref(),
+    );
+    Ok(Some(Frame { bytes }))
+}
+
+/// What is left of its `maxTimeMS`, if it waited noticeably.
+fn time_left(request: &Request) -> Result<Option<u64>, Failure> {
     let Some(deadline) = request.deadline() else {
         return Ok(None);
     };
@@ -458,17 +490,10 @@ fn shortened(request: &Request) -> Result<Option<Frame>, Failure> {
     {
         return Ok(None);
     }
-    let left = deadline.saturating_duration_since(now).as_millis() as u64;
-    if left == 0 {
-        return Err(Failure::unsent(Fault::MaxTimeExpired));
+    match deadline.saturating_duration_since(now).as_millis() as u64 {
+        0 => Err(Failure::unsent(Fault::MaxTimeExpired)),
+        left => Ok(Some(left)),
     }
-    let bytes = with_max_time(
-        request.frame.header().request_id,
-        &request.msg,
-        &request.command,
-        left,
-    );
-    Ok(Some(Frame { bytes }))
 }
 
 /// A link, and a request's places at the server that it leads to.
@@ -528,5 +553,6 @@ fn gone(reason: &str) -> Failure {
 
 /// How much later than at its `maxTimeMS` a server may say that the time is over.
 const GRACE: Duration = Duration::from_secs(2);
+const WIRE_VERSION_4_4: i32 = 9;
 /// A wait below this isn't worth a new message.
 const NOTICEABLE: Duration = Duration::from_millis(2);

@@ -72,9 +72,9 @@ async fn no_secret_is_in_any_answer_or_in_the_log() {
     let deployment = shared::auth().await;
     let uri = deployment.uri();
     let (user, password) = shared::ROOT;
-    let settings = [("admin.token", "\"open-sesame\"")];
+    let settings = [("admin.token", "\"open-sesame-open\"")];
     let proxy = Proxy::start(&uri, &settings);
-    let bearer = ("Authorization", "Bearer open-sesame");
+    let bearer = ("Authorization", "Bearer open-sesame-open");
     for path in PATHS {
         let (code, body) = http(proxy.admin(), "GET", path, &[bearer]);
         assert_eq!(code, 200, "{path}");
@@ -104,7 +104,7 @@ fn another_address_than_loopback_needs_a_token() {
     assert_eq!(refused.status.code(), Some(78));
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(told.contains("admin.token"), "{told}");
-    assert!(check("open-sesame").status.success());
+    assert!(check("open-sesame-open").status.success());
 }
 
 /// A whole answer, with its head.

@@ -60,6 +60,41 @@ fn config_prints_what_is_in_force_without_secrets() {
 }
 
 #[test]
+fn secrets_come_from_the_environment_and_are_shown_as_their_source_only() {
+    let mut shown = String::new();
+    for command in ["check", "config"] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_petiole"));
+        program.arg(command);
+        program.env(
+            "PETIOLE_UPSTREAM_URI",
+            "mongodb://joe:hunter2@db.example.org",
+        );
+        program.env("PETIOLE_ADMIN_TOKEN", "hunter2-and-many-more");
+        let output = program.output().expect("petiole runs");
+        assert_eq!(output.status.code(), Some(0));
+        shown.push_str(&text(&output.stdout));
+    }
+    assert!(
+        shown.starts_with(
+            "ok\nupstream.uri is from the environment variable PETIOLE_UPSTREAM_URI\n"
+        ),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("\nuri = \"from the environment variable PETIOLE_UPSTREAM_URI\"\n"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("\ntoken = \"from the environment variable PETIOLE_ADMIN_TOKEN\"\n"),
+        "{shown}"
+    );
+    assert!(
+        !shown.contains("hunter2") && !shown.contains("joe"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn wrong_usage_exits_with_2() {
     for arguments in [
         &["nonsense"][..],
@@ -85,7 +120,10 @@ fn closed_pipes_are_no_panic_and_end_what_has_no_other_use() {
         (&["advice", "--admin", nowhere], 1),
         (&["top", "--once", "--admin", nowhere], 1),
         (&["bench", "--from", "/nonexistent"], 1),
-        (&["bench", "--record", "/dev/null", "--upstream", "nonsense"], 1),
+        (
+            &["bench", "--record", "/dev/null", "--upstream", "nonsense"],
+            1,
+        ),
         (&["bench-echo"], 1),
         (&["serve", "--embedded", "--set", "log.level=nonsense"], 78),
         (&["version"], 0),

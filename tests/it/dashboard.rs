@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_is_served_to_anybody_with_a_strict_policy_and_no_data() {
-    let settings = [("admin.token", "\"open-sesame\"")];
+    let settings = [("admin.token", "\"open-sesame-open\"")];
     let proxy = Proxy::start(&shared::rs().await.seed_uri(), &settings);
     let answer = raw(proxy.admin(), "/");
     let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");

@@ -88,7 +88,7 @@ async fn a_flush_is_a_post_of_json_and_another_sites_name_is_refused() {
 async fn a_token_guards_everything_but_health() {
     let proxy = Proxy::start(
         &shared::rs().await.seed_uri(),
-        &[("admin.token", "\"open-sesame\"")],
+        &[("admin.token", "\"open-sesame-open\"")],
     );
     assert_eq!(http(proxy.admin(), "GET", "/health", &[]).0, 200);
     for path in ["/api/status", "/metrics", "/api/config"] {
@@ -107,7 +107,7 @@ async fn a_token_guards_everything_but_health() {
             proxy.admin(),
             "GET",
             path,
-            &[("Authorization", "Bearer open-sesame")],
+            &[("Authorization", "Bearer open-sesame-open")],
         );
         assert_eq!(code, 200, "{path}");
         assert!(!body.contains("sesame"), "{body}");

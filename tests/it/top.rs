@@ -55,7 +55,7 @@ async fn one_picture_shows_every_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_asked_for_and_taken() {
-    let settings = [("admin.token", "\"open-sesame\"")];
+    let settings = [("admin.token", "\"open-sesame-open\"")];
     let proxy = Proxy::start(&shared::rs().await.seed_uri(), &settings);
     let refused = top(&["--once", "--admin", proxy.admin()]);
     assert_eq!(refused.status.code(), Some(1));
@@ -64,7 +64,13 @@ async fn a_token_is_asked_for_and_taken() {
         "{}",
         text(&refused.stderr)
     );
-    let let_in = top(&["--once", "--admin", proxy.admin(), "--token", "open-sesame"]);
+    let let_in = top(&[
+        "--once",
+        "--admin",
+        proxy.admin(),
+        "--token",
+        "open-sesame-open",
+    ]);
     assert!(let_in.status.success(), "{}", text(&let_in.stderr));
 }
 

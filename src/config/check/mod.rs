@@ -215,6 +215,17 @@ fn admin(config: &Config, found: &mut Findings) {
             "use letters, digits and ASCII punctuation, without spaces",
         );
     }
+    if let Some(length) = admin.token.as_ref().map(|token| token.expose().len())
+        && length < SHORTEST_TOKEN
+    {
+        found.add(
+            &["admin.token"],
+            format!(
+                "has {length} characters and can be guessed; it needs {SHORTEST_TOKEN} at least"
+            ),
+            "make one with: openssl rand -hex 16",
+        );
+    }
     if let Console::Principals(names) = &admin.console {
         let is_user = |name: &String| {
             name.split_once('.')
@@ -317,6 +328,8 @@ fn is_same_listener(listen: &HostPort, other: &HostPort) -> bool {
         && (listen.host.eq_ignore_ascii_case(&other.host) || is_local(listen) && is_local(other))
 }
 
+/// 64 bits, if somebody writes hexadecimal digits at random; more than can be tried over a network.
+const SHORTEST_TOKEN: usize = 16;
 /// A document of the largest size that MongoDB accepts from clients, and 16 KiB for its command.
 const SHORTEST_MESSAGE_LIMIT: u64 = 16 * 1024 * 1024 + 16 * 1024;
 /// A message's length is an int32.

@@ -13,7 +13,7 @@ pub use compression::Compression;
 pub use host_port::{HostPort, HostPortError};
 pub use http_url::{HttpUrl, HttpUrlError};
 pub use namespace::{NamespacePattern, NamespacePatternError};
-pub use secret::{Token, UpstreamUri};
+pub use secret::{SecretSource, Token, UpstreamUri};
 pub use size::{ByteSize, ByteSizeError};
 
 /// Serde through `FromStr` and `Display`: the value is a TOML string.

@@ -1,39 +1,79 @@
 //! Values that hold a secret: they print, serialise and debug-format masked, so that no log and
 //! no `petiole config` shows them. The plain text comes out through one named method.
+//!
+//! One that came from the environment or from a file of its own prints as where it came from, and nothing else.
 
 use std::convert::Infallible;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// What stands where a secret was.
 const MASK: &str = "***";
 
+/// Where a secret came from that is neither in proxy.toml nor on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// The environment variable of this name.
+    Environment(&'static str),
+    /// A file that holds nothing else.
+    File(PathBuf),
+}
+
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment(name) => write!(f, "from the environment variable {name}"),
+            Self::File(path) => write!(f, "from the file {}", path.display()),
+        }
+    }
+}
+
 /// The connection string of the upstream, with whatever password it carries.
 #[derive(Clone, PartialEq, Eq)]
-pub struct UpstreamUri(String);
+pub struct UpstreamUri {
+    text: String,
+    source: Option<SecretSource>,
+}
 
 impl UpstreamUri {
     /// Takes the text as it is; `Config::load` checks it.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self {
+            text: text.into(),
+            source: None,
+        }
+    }
+
+    /// The same text, from elsewhere.
+    pub(in crate::config) fn came_from(&mut self, source: SecretSource) {
+        self.source = Some(source);
+    }
+
+    /// Where it came from, if neither from proxy.toml nor from the command line.
+    pub fn source(&self) -> Option<&SecretSource> {
+        self.source.as_ref()
     }
 
     /// The whole connection string, password included.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
 impl fmt::Display for UpstreamUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(source) = &self.source {
+            return source.fmt(f);
+        }
         // Everything between the scheme and the last `@` of the authority is user information.
         // An unescaped `/` in a password is a mistake, yet it must not be shown either: so the
         // last `@` before the options counts.
-        let Some((scheme, rest)) = self.0.split_once("://") else {
-            return if self.0.contains('@') {
+        let Some((scheme, rest)) = self.text.split_once("://") else {
+            return if self.text.contains('@') {
                 f.write_str(MASK)
             } else {
-                f.write_str(&self.0)
+                f.write_str(&self.text)
             };
         };
         let (hosts, options) = match rest.split_once('?') {
@@ -85,18 +125,34 @@ impl FromStr for UpstreamUri {
 
 /// The bearer token of the admin listener.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
+pub struct Token {
+    text: String,
+    source: Option<SecretSource>,
+}
 
 impl Token {
+    /// The same text, from elsewhere.
+    pub(in crate::config) fn came_from(&mut self, source: SecretSource) {
+        self.source = Some(source);
+    }
+
+    /// Where it came from, if neither from proxy.toml nor from the command line.
+    pub fn source(&self) -> Option<&SecretSource> {
+        self.source.as_ref()
+    }
+
     /// The token itself. Compare it in constant time.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(MASK)
+        match &self.source {
+            Some(source) => source.fmt(f),
+            None => f.write_str(MASK),
+        }
     }
 }
 
@@ -110,7 +166,10 @@ impl FromStr for Token {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
+        Ok(Self {
+            text: text.to_owned(),
+            source: None,
+        })
     }
 }
 

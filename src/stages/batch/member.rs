@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::key::Write;
 use super::stats::Alone;
 use crate::memory::Live;
-use crate::pipeline::{Exchanges, Failure, Principal, Reply, Request, Tried, home};
+use crate::pipeline::{Exchanges, Failure, Origin, Principal, Reply, Request, Tried, home};
 use crate::wire::frame::Frame;
 use crate::wire::op_msg::OpMsg;
 
@@ -65,6 +65,7 @@ pub(super) struct Member {
     pub ticket: Arc<Ticket>,
     pub since: Instant,
     pub listeners: Vec<Exchanges>,
+    pub origin: Option<Arc<Origin>>,
     /// Its client's thread, and the runtime there.
     pub home: usize,
     pub runtime: Handle,
@@ -80,6 +81,7 @@ impl Member {
             ticket,
             since: Instant::now(),
             listeners: request.listeners.clone(),
+            origin: request.origin.clone(),
             home: home(),
             runtime: Handle::current(),
             _live: live,
@@ -102,6 +104,7 @@ impl Member {
         let principal = Arc::clone(&self.principal);
         Some(Request {
             listeners: self.listeners.clone(),
+            origin: self.origin.clone(),
             ..Request::new(self.frame.clone(), msg, principal)
         })
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::key::{self, Write};
 use super::member::Member;
 use super::statement;
-use crate::pipeline::{OwnSession, Principal, Request};
+use crate::pipeline::{Origin, OwnSession, Principal, Request};
 use crate::wire::build::{self, DocBuf};
 use crate::wire::doc;
 use crate::wire::frame::Frame;
@@ -91,6 +91,8 @@ pub(super) fn merged<'a>(
         first,
         build::op_msg_with_sequences(1, 0, 0, &body.finish(), sequences),
     )?;
+    let origins = members.clone().filter_map(|m| m.origin.as_deref());
+    merged.origin = Origin::of_all(origins).map(Arc::new);
     merged.listeners = members.flat_map(|m| m.listeners.clone()).collect();
     Some(merged)
 }
@@ -158,6 +160,7 @@ pub(super) fn statement(
     let bytes = build::op_msg_with_sequences(1, 0, flags, &body.finish(), &sequences);
     Some(Request {
         listeners: original.listeners.clone(),
+        origin: original.origin.clone(),
         ..limited_by_server(bytes, &original.principal)?
     })
 }

@@ -1,5 +1,6 @@
 //! One client can't harm another: limits, attacks, and what an operator is told of them.
 
+mod comments;
 mod descriptors;
 mod exhaust;
 mod logins;
