@@ -62,4 +62,4 @@ pub use shape::{ShapeId, first_statement, shape_collection, shape_id, shape_text
 pub use statement::{Change, Inserts, Selector, Statement, modified_path, statements};
 pub use survival::{Reach, document_keys, known_at, reach, selected_ids, survives, telling_fields};
 pub use value::{Strings, Tri, ValueKey};
-pub use volatile::{Sources, check_read};
+pub use volatile::{MOST_SOURCES, check_definition, check_read};

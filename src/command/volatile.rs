@@ -1,28 +1,22 @@
 //! Which reads give another answer without any write (docs/coherence.md, rule 11), and what they read.
+//!
+//! A name that a read mentions may be a view: its definition is part of the read, and is looked into in the same way
+//! ([`check_definition`]).
 
 use super::{Bypass, Command, Kind};
 use crate::wire::doc;
 
-/// What a read depends on besides its own collection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sources {
-    /// Nothing.
-    Own,
-    /// Other collections of its database.
-    Database,
-}
-
-/// Looks into a read once, before its answer is stored: `Err` when the answer may
-/// change without a write to what it reads.
-pub fn check_read(command: &Command) -> Result<Sources, Bypass> {
+/// Looks into a read once, before its answer is stored: the names of its database that it reads besides its own collection.
+/// `Err` when the answer may change without a write to what it reads.
+pub fn check_read(command: &Command) -> Result<Vec<String>, Bypass> {
     let db = command.db();
     let Some(collection) = command.collection() else {
         return Err(Bypass::Namespace);
     };
-    if matches!(db, "admin" | "config" | "local" | "") || collection.starts_with("system.") {
+    if matches!(db, "admin" | "config" | "local" | "") || is_system(collection) {
         return Err(Bypass::Namespace);
     }
-    let mut sources = Sources::Own;
+    let mut sources = Vec::new();
     for element in doc::elements(command.body()) {
         let Ok(element) = element else {
             return Err(Bypass::UnknownField);
@@ -42,8 +36,38 @@ pub fn check_read(command: &Command) -> Result<Sources, Bypass> {
     Ok(sources)
 }
 
+/// The same for the definition of a view: the names that it reads, the one that it is `on` first.
+pub fn check_definition(on: &str, pipeline: &doc::Element<'_>) -> Result<Vec<String>, Bypass> {
+    let mut sources = Vec::new();
+    note(on, &mut sources)?;
+    if is_volatile(pipeline, 0) {
+        return Err(Bypass::Volatile);
+    }
+    let stages = pipeline.as_array().ok_or(Bypass::PipelineStage)?;
+    check_pipeline(stages, 0, &mut sources)?;
+    Ok(sources)
+}
+
+/// The server writes some of these by itself.
+fn is_system(collection: &str) -> bool {
+    collection.starts_with("system.")
+}
+
+fn note(name: &str, sources: &mut Vec<String>) -> Result<(), Bypass> {
+    if is_system(name) {
+        return Err(Bypass::Namespace);
+    }
+    if !sources.iter().any(|known| known == name) {
+        if sources.len() >= MOST_SOURCES {
+            return Err(Bypass::PipelineStage);
+        }
+        sources.push(name.to_owned());
+    }
+    Ok(())
+}
+
 /// Every stage must be one that is known, also in pipelines within.
-fn check_pipeline(stages: &[u8], depth: u32, sources: &mut Sources) -> Result<(), Bypass> {
+fn check_pipeline(stages: &[u8], depth: u32, sources: &mut Vec<String>) -> Result<(), Bypass> {
     if depth > MAX_DEPTH {
         return Err(Bypass::PipelineStage);
     }
@@ -55,14 +79,17 @@ fn check_pipeline(stages: &[u8], depth: u32, sources: &mut Sources) -> Result<()
         };
         match stage.key {
             "$lookup" | "$unionWith" | "$graphLookup" => {
-                *sources = Sources::Database;
+                if let Some(name) = stage.as_str() {
+                    note(name, sources)?;
+                }
                 let spec = stage.as_document();
                 for element in spec.into_iter().flat_map(doc::elements) {
                     let element = element.map_err(|_| Bypass::PipelineStage)?;
                     match element.key {
                         // A collection of another database, or none.
-                        "from" | "coll" if element.as_str().is_none() => {
-                            return Err(Bypass::Namespace);
+                        "from" | "coll" => {
+                            let name = element.as_str().ok_or(Bypass::Namespace)?;
+                            note(name, sources)?;
                         }
                         "db" => return Err(Bypass::Namespace),
                         "pipeline" => {
@@ -134,6 +161,9 @@ const PURE_STAGES: [&str; 21] = [
     "$unwind",
 ];
 
+/// A read of more names isn't followed.
+pub const MOST_SOURCES: usize = 20;
+
 /// MongoDB's own limit on nesting.
 const MAX_DEPTH: u32 = 180;
 
@@ -166,7 +196,7 @@ mod tests {
         let check = |filter: Document| {
             check_read(&command(doc! {"find": "c", "filter": filter, "$db": "d"}))
         };
-        assert_eq!(check(doc! {"a": 1, "s": "$$ROOT"}), Ok(Sources::Own));
+        assert_eq!(check(doc! {"a": 1, "s": "$$ROOT"}), Ok(vec![]));
         for filter in [
             doc! {"$where": "true"},
             doc! {"$and": [{"a": {"$not": {"$where": "true"}}}]},
@@ -189,23 +219,47 @@ mod tests {
     }
 
     #[test]
+    fn a_definition_is_looked_into_like_a_read() {
+        let check = |pipeline: Vec<Document>| {
+            let definition = doc! {"pipeline": pipeline}.to_vec().unwrap();
+            check_definition("on", &doc::find(&definition, "pipeline").unwrap())
+        };
+        let lookup = |from: &str| doc! {"$lookup": {"from": from, "pipeline": [{"$unionWith": "z"}], "as": "y"}};
+        let names = ["on", "x", "z", "y"].map(str::to_owned).to_vec();
+        assert_eq!(check(vec![lookup("x"), lookup("y")]), Ok(names));
+        let now = doc! {"$match": {"$expr": {"$gt": ["$until", "$$NOW"]}}};
+        assert_eq!(check(vec![now]), Err(Bypass::Volatile));
+        let deep = doc! {"$facet": {"a": [{"$unionWith": {"coll": "x", "pipeline": [{"$sample": {"size": 1}}]}}]}};
+        assert_eq!(check(vec![deep]), Err(Bypass::Volatile));
+        assert_eq!(
+            check(vec![doc! {"$collStats": {}}]),
+            Err(Bypass::PipelineStage)
+        );
+        let many = (0..21).map(|i| lookup(&format!("c{i}"))).collect();
+        assert_eq!(check(many), Err(Bypass::PipelineStage));
+    }
+
+    #[test]
     fn a_pipeline_is_cacheable_when_every_stage_in_it_is_known() {
         let check = |pipeline: Vec<Document>| {
             check_read(&command(
                 doc! {"aggregate": "c", "pipeline": pipeline, "cursor": {}, "$db": "d"},
             ))
         };
-        assert_eq!(check(vec![]), Ok(Sources::Own));
+        assert_eq!(check(vec![]), Ok(vec![]));
         assert_eq!(
             check(vec![doc! {"$match": {}}, doc! {"$group": {"_id": null}}]),
-            Ok(Sources::Own)
+            Ok(vec![])
         );
         let lookup = doc! {"$lookup": {"from": "x", "pipeline": [{"$match": {}}], "as": "y"}};
-        assert_eq!(check(vec![lookup]), Ok(Sources::Database));
-        assert_eq!(check(vec![doc! {"$unionWith": "x"}]), Ok(Sources::Database));
+        assert_eq!(check(vec![lookup]), Ok(vec!["x".to_owned()]));
+        assert_eq!(
+            check(vec![doc! {"$unionWith": "x"}]),
+            Ok(vec!["x".to_owned()])
+        );
         assert_eq!(
             check(vec![doc! {"$facet": {"a": [{"$unionWith": "x"}]}}]),
-            Ok(Sources::Database)
+            Ok(vec!["x".to_owned()])
         );
         for (stage, why) in [
             (doc! {"$collStats": {}}, Bypass::PipelineStage),
@@ -220,6 +274,11 @@ mod tests {
             ),
             (
                 doc! {"$lookup": {"from": {"db": "e", "coll": "x"}, "as": "y"}},
+                Bypass::Namespace,
+            ),
+            (doc! {"$unionWith": "system.profile"}, Bypass::Namespace),
+            (
+                doc! {"$graphLookup": {"from": "system.views", "as": "y"}},
                 Bypass::Namespace,
             ),
             (doc! {"$sample": {"size": 1}}, Bypass::Volatile),

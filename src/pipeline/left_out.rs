@@ -76,6 +76,7 @@ impl LeftOut {
             Reads::Collection { db, collection } | Reads::Documents { db, collection } => {
                 ns.db == db && ns.collection == collection
             }
+            Reads::Named { db, names } => ns.db == db && names.contains(&ns.collection),
             Reads::View { db } => ns.db == db,
             Reads::Definitions { .. } => false,
         };
@@ -216,6 +217,12 @@ impl Readings {
         let place = match reads {
             Reads::Collection { db, collection } | Reads::Documents { db, collection } => {
                 self.collection(db, collection)
+            }
+            Reads::Named { db, names } => {
+                for place in names.iter().filter_map(|name| self.collection(db, name)) {
+                    place.fetch_add(1, SeqCst);
+                }
+                return;
             }
             Reads::View { db } => self.database(db),
             Reads::Definitions { .. } => return,

@@ -34,7 +34,7 @@ pub use error::{Failure, Fault};
 pub use exchanges::{Ending, Exchange, Exchanges, Timed};
 #[doc(hidden)]
 pub use fences::Weakened;
-pub use fences::{Fence, Fences, Mark, Reads, Stamp, Tie, Tied, Wanted, Window};
+pub use fences::{Fence, Fences, MOST_NAMES, Mark, Reads, Stamp, Tie, Tied, Wanted, Window};
 pub use home::{home, set_home, will_wait};
 pub use left_out::LeftOut;
 pub use origin::{Clients, Origin};

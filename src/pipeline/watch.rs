@@ -78,6 +78,8 @@ pub struct Horizon {
     reopenings: AtomicU64,
     flushes: AtomicU64,
     left_out: LeftOut,
+    /// The stream doesn't report new definitions.
+    hides_definitions: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -138,6 +140,7 @@ impl Horizon {
             reopenings: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
             left_out: LeftOut::default(),
+            hides_definitions: AtomicBool::new(false),
         })
     }
 
@@ -216,6 +219,17 @@ impl Horizon {
     /// theirs.
     pub fn left_out(&self) -> &LeftOut {
         &self.left_out
+    }
+
+    /// Whether the stream doesn't report everything about names: new definitions of views, new collections, and what is
+    /// written to time series. (Servers before MongoDB 6.0.)
+    pub fn hides_definitions(&self) -> bool {
+        self.hides_definitions.load(SeqCst)
+    }
+
+    /// For the watch: the server's streams don't report definitions.
+    pub fn note_hidden_definitions(&self) {
+        self.hides_definitions.store(true, SeqCst);
     }
 
     /// How long a write may stay unseen while entries are served.

@@ -11,6 +11,7 @@ mod coherence;
 mod console;
 mod cursors;
 mod dashboard;
+mod definitions;
 mod dependencies;
 mod differential;
 mod drivers;

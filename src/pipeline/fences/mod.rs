@@ -49,7 +49,7 @@ pub use self::fence::Fence;
 use self::fence::{Origin, Quarantined, Standing};
 use self::own::OwnWrite;
 use self::scopes::{EVERYTHING, Scopes};
-pub use self::scopes::{Reads, Stamp};
+pub use self::scopes::{MOST_NAMES, Reads, Stamp};
 pub use self::tie::{Tie, Tied};
 pub use self::wanted::Wanted;
 pub use self::weakened::Weakened;

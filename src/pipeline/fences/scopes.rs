@@ -55,7 +55,15 @@ pub enum Reads<'a> {
         /// Collection.
         collection: &'a str,
     },
-    /// A view: whatever its database holds.
+    /// What several names of one database mean, and the documents of those that are collections: a view and what it is
+    /// on, what a `$lookup` joins. At most [`MOST_NAMES`].
+    Named {
+        /// Database.
+        db: &'a str,
+        /// All names, those of views included.
+        names: &'a [String],
+    },
+    /// Whatever the database holds.
     View {
         /// Database.
         db: &'a str,
@@ -70,9 +78,9 @@ pub enum Reads<'a> {
 /// The state of what a read depends on, at the moment it was asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
-    pub(super) scopes: [u32; 4],
-    begun: [u64; 4],
-    pub(super) changed: [u64; 4],
+    pub(super) scopes: [u32; PLACES],
+    begun: [u64; PLACES],
+    pub(super) changed: [u64; PLACES],
 }
 
 impl Scopes {
@@ -88,6 +96,7 @@ impl Scopes {
     /// What a read depends on, if nothing of it is being written now.
     pub fn open(&self, reads: Reads<'_>) -> Option<Stamp> {
         let scopes = self.reads(reads);
+        debug_assert!(scopes.contains(&EVERYTHING));
         // `begun` first: a write that begins after this line will be seen by `unmet`.
         let begun = scopes.map(|s| self.scope(s).begun.load(SeqCst));
         if scopes
@@ -98,8 +107,8 @@ impl Scopes {
         }
         let changed = scopes.map(|s| self.scope(s).changed.load(SeqCst));
         // (Last: a read that an own write's count has missed was met by that write.)
-        if let Some(&first) = scopes.first() {
-            self.scope(first).opened.fetch_add(1, SeqCst);
+        for &s in scopes.iter().take_while(|&&s| s != EVERYTHING) {
+            self.scope(s).opened.fetch_add(1, SeqCst);
         }
         Some(Stamp {
             scopes,
@@ -121,10 +130,17 @@ impl Scopes {
     /// Whether a stored answer may be served now.
     pub fn valid(&self, stamp: &Stamp) -> bool {
         // `in_flight` first: a write lowers it only after it has raised `changed`.
-        stamp.scopes.iter().zip(stamp.changed).all(|(&s, changed)| {
+        for (&s, changed) in stamp.scopes.iter().zip(stamp.changed) {
             let scope = self.scope(s);
-            scope.in_flight.load(SeqCst) == 0 && scope.changed.load(SeqCst) == changed
-        })
+            if scope.in_flight.load(SeqCst) != 0 || scope.changed.load(SeqCst) != changed {
+                return false;
+            }
+            if s == EVERYTHING {
+                // So are the places behind it.
+                break;
+            }
+        }
+        true
     }
 
     /// Counts the reads that depend on one of these as a whole and were let through so far.
@@ -197,23 +213,32 @@ impl Scopes {
         }
     }
 
-    fn reads(&self, reads: Reads<'_>) -> [u32; 4] {
-        match reads {
-            Reads::Collection { db, collection } => [
-                self.collection(db, collection),
-                self.definitions(db),
-                EVERYTHING,
-                EVERYTHING,
-            ],
-            Reads::Documents { db, collection } => [
-                self.unconfined(db, collection),
-                self.definitions(db),
-                EVERYTHING,
-                EVERYTHING,
-            ],
-            Reads::View { db } => [self.anything_in(db), EVERYTHING, EVERYTHING, EVERYTHING],
-            Reads::Definitions { db } => [self.definitions(db), EVERYTHING, EVERYTHING, EVERYTHING],
-        }
+    /// Those that a read meets; the places that it doesn't need are filled with the one that all meet.
+    fn reads(&self, reads: Reads<'_>) -> [u32; PLACES] {
+        let (one, definitions) = match reads {
+            Reads::Collection { db, collection } => {
+                (self.collection(db, collection), self.definitions(db))
+            }
+            Reads::Documents { db, collection } => {
+                (self.unconfined(db, collection), self.definitions(db))
+            }
+            Reads::Named { db, names } if names.len() <= MOST_NAMES => {
+                let mut scopes = [EVERYTHING; PLACES];
+                let named = names.iter().map(|name| self.collection(db, name));
+                let all = named.chain([self.definitions(db)]);
+                scopes
+                    .iter_mut()
+                    .zip(all)
+                    .for_each(|(place, scope)| *place = scope);
+                return scopes;
+            }
+            Reads::Named { db, .. } | Reads::View { db } => (self.anything_in(db), EVERYTHING),
+            Reads::Definitions { db } => (self.definitions(db), EVERYTHING),
+        };
+        let mut scopes = [EVERYTHING; PLACES];
+        scopes[0] = one;
+        scopes[1] = definitions;
+        scopes
     }
 
     /// What a write meets, sorted and each once.
@@ -275,6 +300,12 @@ impl Scopes {
         &self.table[index as usize % SCOPES]
     }
 }
+
+/// Names that a read may depend on one by one.
+pub const MOST_NAMES: usize = 4;
+
+/// Those, the definitions of their database, and everything.
+const PLACES: usize = MOST_NAMES + 2;
 
 /// Scope 0: met by every read.
 pub(super) const EVERYTHING: u32 = 0;

@@ -1,44 +1,109 @@
-//! What a name means: a collection, or a view that depends on others.
+//! What the names mean that a read mentions: collections, time series, or views, whose definitions mention further names.
 //!
-//! Asked of the server once per name, in the principal's own name: with its options, or, where
-//! the principal may not list collections, in the one form that it may always use. An answer
-//! lives until a definition in that database changes through the proxy, and at most
-//! [`LIFETIME`]: a name that is redefined around the proxy is noticed within that time.
+//! Asked of the server once per name, in the principal's own name. An answer lives until a definition in that database
+//! changes, through the proxy or before the watch's eyes, and at most [`LIFETIME`]; where definitions may change unseen, as
+//! long as [`Seen`] says.
+//!
+//! - `question`: what is asked, and what the answer says
+
+mod question;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
 
-use super::entry::batch;
-use crate::command::Bypass;
-use crate::pipeline::{Fences, Moment, Next, Reads, Request, Stamp};
-use crate::wire::build::DocBuf;
-use crate::wire::doc;
+use self::question::ask;
+use crate::command::{Bypass, MOST_SOURCES};
+use crate::pipeline::{Fences, MOST_NAMES, Moment, Next, Reads, Request, Stamp};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a name means.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CollectionKind {
     /// Documents of its own, in no collation, and not capped: a write to one document leaves
     /// the others alone.
     Plain,
     /// Documents of its own.
     Special,
-    /// Defined by a pipeline over other collections of the database.
-    View,
+    /// Documents that the server keeps in buckets, in a collection beside it.
+    TimeSeries,
+    /// Defined by a pipeline over other names of the database: these, or why nothing can be concluded from it.
+    View(Result<Vec<String>, Bypass>),
+    /// Nothing: it has no documents until somebody writes some.
+    Missing,
 }
 
 /// What is known of a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Known {
     pub kind: CollectionKind,
-    /// The server may delete documents by itself (a TTL index), as far as is known.
+    /// The server may delete documents by itself (a TTL index, `expireAfterSeconds`), as far as is known.
     pub expires: bool,
+}
+
+impl Known {
+    fn of(kind: CollectionKind) -> Known {
+        Known {
+            kind,
+            expires: false,
+        }
+    }
+}
+
+/// What of the others' doings is seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// The time of asking.
+    pub now: Moment,
+    /// Writes of documents, those of the server itself among them.
+    pub watched: bool,
+    /// New definitions may stay unseen: then for so long one may be believed.
+    pub definitions: Option<Duration>,
+}
+
+/// What all names of a read mean.
+pub(super) struct Meaning {
+    /// The read's own collection, then the others.
+    names: Vec<String>,
+    facts: Vec<Arc<Fact>>,
+    /// The read's own name is a [plain](CollectionKind::Plain) collection.
+    is_plain: bool,
+    /// The server may delete documents by itself, unseen.
+    pub expires: bool,
+    /// The server had to be asked.
+    pub asked: bool,
+}
+
+impl Meaning {
+    /// What the read depends on. `reasoned`: the command can be reasoned about.
+    pub fn reads<'a>(&'a self, db: &'a str, reasoned: bool) -> Reads<'a> {
+        match self.names.as_slice() {
+            [collection] if self.is_plain && reasoned => Reads::Documents { db, collection },
+            [collection] => Reads::Collection { db, collection },
+            names if names.len() <= MOST_NAMES => Reads::Named { db, names },
+            _ => Reads::View { db },
+        }
+    }
+
+    /// Whether all of it still holds. To be asked once the read's window is open.
+    pub fn holds(&self, fences: &Fences) -> bool {
+        self.facts.iter().all(|fact| fences.valid(&fact.stamp))
+    }
+
+    /// For so long the answer may be served although definitions change unseen.
+    pub fn until(&self, seen: Seen) -> Option<Moment> {
+        let oldest = self.facts.iter().map(|fact| fact.asked).min()?;
+        let several = self.names.len() > 1;
+        seen.definitions
+            .filter(|_| several)
+            .map(|life| oldest.after(2 * life))
+    }
 }
 
 struct Fact {
     known: Known,
     stamp: Stamp,
-    expires: Moment,
+    asked: Moment,
 }
 
 pub(super) struct Facts {
@@ -52,127 +117,130 @@ impl Facts {
         }
     }
 
-    /// What is known of the request's collection already.
-    pub fn known(&self, request: &Request, fences: &Fences, now: Moment) -> Option<Known> {
-        let fact = self.known.get(&key(request)?)?;
-        (fact.expires > now && fences.valid(&fact.stamp)).then_some(fact.known)
-    }
-
-    /// What the request's collection is, by the server.
-    /// An error: no such collection, a kind that can't be relied on, no right to know, or a write
-    /// under way.
-    /// `watched`: what the server deletes by itself is seen anyway.
-    pub async fn ask(
+    /// What the request's names mean: its collection, the `sources` that its command names, and what those are made of.
+    /// An error: nothing can be concluded from one of them, no right to know, or a write under way.
+    pub async fn of(
         &self,
         request: &Request,
+        sources: Vec<String>,
+        fences: &Fences,
+        next: Next<'_>,
+        seen: Seen,
+    ) -> Result<Meaning, Bypass> {
+        let own = request.command.collection().ok_or(Bypass::Namespace)?;
+        let mut meaning = Meaning {
+            names: vec![own.to_owned()],
+            facts: Vec::new(),
+            is_plain: false,
+            expires: false,
+            asked: false,
+        };
+        let several = !sources.is_empty();
+        add(&mut meaning.names, sources)?;
+        let mut place = 0;
+        while let Some(name) = meaning.names.get(place).cloned() {
+            if name.starts_with(BUCKETS) {
+                place += 1;
+                continue;
+            }
+            let life = seen.definitions.filter(|_| several || place > 0);
+            let known = self.known(request, &name, fences, seen.now, life);
+            let fact = match known {
+                Some(fact) => fact,
+                None => {
+                    meaning.asked = true;
+                    self.ask(request, &name, fences, next, seen).await?
+                }
+            };
+            let known = &fact.known;
+            meaning.expires |= known.expires && !seen.watched;
+            match &known.kind {
+                CollectionKind::Plain => meaning.is_plain |= place == 0,
+                CollectionKind::Special => {}
+                CollectionKind::View(definition) => add(&mut meaning.names, definition.clone()?)?,
+                CollectionKind::TimeSeries | CollectionKind::Missing if place == 0 => {
+                    return Err(Bypass::UnknownCollection);
+                }
+                CollectionKind::TimeSeries => {
+                    // So the watch calls it.
+                    add(&mut meaning.names, vec![format!("{BUCKETS}{name}")])?;
+                }
+                CollectionKind::Missing => {}
+            }
+            meaning.facts.push(fact);
+            place += 1;
+        }
+        Ok(meaning)
+    }
+
+    /// What is known already, at most so old.
+    fn known(
+        &self,
+        request: &Request,
+        name: &str,
         fences: &Fences,
         now: Moment,
+        life: Option<Duration>,
+    ) -> Option<Arc<Fact>> {
+        let fact = self.known.get(&key(request, name))?;
+        let life = life.unwrap_or(LIFETIME).min(LIFETIME);
+        (fact.asked.after(life) > now && fences.valid(&fact.stamp)).then_some(fact)
+    }
+
+    async fn ask(
+        &self,
+        request: &Request,
+        name: &str,
+        fences: &Fences,
         next: Next<'_>,
-        watched: bool,
-    ) -> Result<Known, Bypass> {
-        let unknown = Bypass::UnknownCollection;
+        seen: Seen,
+    ) -> Result<Arc<Fact>, Bypass> {
         let db = request.command.db();
-        let collection = request.command.collection().ok_or(unknown)?;
+        let collection = name;
         let stamp = fences.open(Reads::Documents { db, collection });
-        let stamp = stamp.ok_or(Bypass::Fenced)?;
-        let asked = ask(request, next, &with_options(db, collection)).await;
-        let kind = match asked.ok_or(unknown)? {
-            Some(kind) => kind,
-            None => {
-                let asked = ask(request, next, &name_only(db, collection)).await;
-                asked.flatten().ok_or(unknown)?
-            }
-        };
-        let expires =
-            !watched && kind != CollectionKind::View && may_expire(request, next, collection).await;
-        let known = Known { kind, expires };
+        let mut stamp = stamp.ok_or(Bypass::Fenced)?;
+        let any_write = fences.open(Reads::Collection { db, collection });
+        let known = ask(request, next, name, seen.watched).await;
+        let known = known.ok_or(Bypass::UnknownCollection)?;
+        if known.kind == CollectionKind::Missing {
+            // An insert makes a collection of it.
+            stamp = any_write.ok_or(Bypass::Fenced)?;
+        }
         if !fences.unmet(&stamp) {
             return Err(Bypass::Raced);
         }
-        let expires = now.after(LIFETIME);
-        self.known.insert(
-            key(request).ok_or(unknown)?,
-            Arc::new(Fact {
-                known,
-                stamp,
-                expires,
-            }),
-        );
-        Ok(known)
+        let asked = seen.now;
+        let fact = Arc::new(Fact {
+            known,
+            stamp,
+            asked,
+        });
+        self.known.insert(key(request, name), Arc::clone(&fact));
+        Ok(fact)
     }
 }
 
-/// Whether an index of the collection is a TTL index, or that can't be known.
-async fn may_expire(request: &Request, next: Next<'_>, collection: &str) -> bool {
-    let mut question = DocBuf::new();
-    question.append_str("listIndexes", collection);
-    question.append_str("$db", request.command.db());
-    let Some(mut side) = request.side(&question.finish()) else {
-        return true;
-    };
-    let Ok(reply) = next.run(&mut side).await else {
-        return true;
-    };
-    let Some(indexes) = batch(reply.body(), "firstBatch") else {
-        return true;
-    };
-    doc::elements(indexes).any(|index| {
-        let index = index.ok().and_then(|i| i.as_document());
-        index.is_none_or(|index| doc::find(index, "expireAfterSeconds").is_some())
-    })
+/// Adds the names that aren't there yet.
+fn add(names: &mut Vec<String>, more: Vec<String>) -> Result<(), Bypass> {
+    for name in more {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    match names.len() <= MOST_SOURCES {
+        true => Ok(()),
+        false => Err(Bypass::PipelineStage),
+    }
 }
 
-fn key(request: &Request) -> Option<Vec<u8>> {
-    let (db, collection) = (request.command.db(), request.command.collection()?);
+fn key(request: &Request, collection: &str) -> Vec<u8> {
+    let db = request.command.db();
     let principal = request.principal.id.to_le_bytes();
-    Some([&principal, db.as_bytes(), b"\0", collection.as_bytes()].concat())
+    [&principal, db.as_bytes(), b"\0", collection.as_bytes()].concat()
 }
 
-/// `None`: no answer at all. `Some(None)`: an error, or no such collection.
-async fn ask(request: &Request, next: Next<'_>, question: &[u8]) -> Option<Option<CollectionKind>> {
-    let mut side = request.side(question)?;
-    let reply = next.run(&mut side).await.ok()?;
-    Some(answer(reply.body()))
-}
-
-fn with_options(db: &str, collection: &str) -> Vec<u8> {
-    question(db, collection, |_| {})
-}
-
-fn name_only(db: &str, collection: &str) -> Vec<u8> {
-    question(db, collection, |body| {
-        body.append_bool("nameOnly", true);
-        body.append_bool("authorizedCollections", true);
-    })
-}
-
-fn question(db: &str, collection: &str, more: impl FnOnce(&mut DocBuf)) -> Vec<u8> {
-    let mut body = DocBuf::new();
-    body.append_i32("listCollections", 1);
-    body.append_doc_with("filter", |filter| {
-        filter.append_str("name", collection);
-    });
-    more(&mut body);
-    body.append_str("$db", db);
-    body.finish()
-}
-
-fn answer(reply: &[u8]) -> Option<CollectionKind> {
-    let cursor = doc::find(reply, "cursor")?.as_document()?;
-    let batch = doc::find(cursor, "firstBatch")?.as_array()?;
-    let only = doc::elements(batch).next()?.ok()?.as_document()?;
-    let options = doc::find(only, "options").and_then(|o| o.as_document());
-    let is_plain = |options: &[u8]| {
-        doc::elements(options)
-            .all(|o| o.is_ok_and(|o| !matches!(o.key, "capped" | "collation" | "timeseries")))
-    };
-    match doc::find(only, "type")?.as_str()? {
-        "collection" if options.is_some_and(is_plain) => Some(CollectionKind::Plain),
-        "collection" => Some(CollectionKind::Special),
-        "view" => Some(CollectionKind::View),
-        _ => None,
-    }
-}
+/// The collection with the buckets of a time series.
+const BUCKETS: &str = "system.buckets.";
 
 /// How long an answer is believed, at most.
 const LIFETIME: Duration = Duration::from_secs(30);

@@ -8,18 +8,18 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 
 use super::entry::{Entry, batch};
-use super::facts::CollectionKind;
+use super::facts::Seen;
 use super::flight::Flight;
 use super::rules::{self, Terms};
 use super::worth::Shape;
 use super::{Cache, Wish};
 use crate::command::{
-    Bypass, KEY_COMMAND, Kind, ReadPlan, ReplyView, ShapeId, Sources, check_read, returned,
-    shape_id, without_cluster_time,
+    Bypass, KEY_COMMAND, Kind, ReadPlan, ReplyView, ShapeId, check_read, returned, shape_id,
+    without_cluster_time,
 };
 use crate::config::ExternalWrites;
 use crate::memory;
-use crate::pipeline::{Known, Moment, Next, Reads, Request, Tied};
+use crate::pipeline::{Known, Moment, Next, Request, Tied};
 use crate::wire::build;
 use crate::wire::doc;
 
@@ -34,6 +34,8 @@ pub(super) struct Fill {
     pub terms: Terms,
     /// The server may delete documents by itself, unseen.
     pub expires: bool,
+    /// What its names mean isn't known for longer.
+    pub until: Option<Moment>,
     pub asked: Moment,
     /// The command's shape, as it's told to people.
     pub id: ShapeId,
@@ -95,24 +97,14 @@ impl Cache {
             }
             Purpose::Knowing => Arc::default(),
         };
-        let watched = self.watches();
-        let fact = self.facts.known(request, &self.fences, self.now());
-        let known = match fact {
-            Some(known) => known,
-            None => {
-                self.facts
-                    .ask(request, &self.fences, self.now(), next, watched)
-                    .await?
-            }
-        };
-        let reads = match (known.kind, sources) {
-            (CollectionKind::View, _) | (_, Sources::Database) => Reads::View { db },
-            (CollectionKind::Plain, Sources::Own) if plan.is_some() => {
-                Reads::Documents { db, collection }
-            }
-            (_, Sources::Own) => Reads::Collection { db, collection },
-        };
+        let seen = self.seen();
+        let facts = self.facts.of(request, sources, &self.fences, next, seen);
+        let meaning = facts.await?;
+        let reads = meaning.reads(db, plan.is_some());
         let window = self.fences.open_window(reads, plan).ok_or(Bypass::Fenced)?;
+        if !meaning.holds(&self.fences) {
+            return Err(Bypass::Raced);
+        }
         if !self.horizon.left_out().covers(reads) {
             return Err(Bypass::Unwatched);
         }
@@ -125,11 +117,11 @@ impl Cache {
             shape,
             purpose,
             terms,
-            // Of what a view or a `$lookup` reads, it isn't known.
-            expires: !watched && (known.expires || matches!(reads, Reads::View { .. })),
+            expires: meaning.expires,
+            until: meaning.until(seen),
             asked: self.now(),
             id: shape_id(command, &request.msg),
-            asked_first: fact.is_none(),
+            asked_first: meaning.asked,
         })
     }
 
@@ -178,7 +170,7 @@ impl Cache {
 
     /// When an entry that is stored now ends by itself: by how writes around the proxy are handled,
     /// by how long a user's rights are believed, by what the server deletes by itself (TTL indexes
-    /// promise `max_lag`, no more), and by its own rule.
+    /// promise `max_lag`, no more), by how long the meaning of its names is, and by its own rule.
     fn expiry(&self, fill: &Fill) -> Option<Moment> {
         let external = match self.config.external_writes {
             ExternalWrites::None => None,
@@ -188,7 +180,27 @@ impl Cache {
         let rights = (fill.principal != 0).then_some(self.config.principal_ttl);
         let unseen = fill.expires.then_some(self.config.max_lag);
         let lives = [external, rights, unseen, fill.terms.ttl];
-        Some(fill.asked.after(lives.into_iter().flatten().min()?))
+        let life = lives.into_iter().flatten().min();
+        let ends = life.map(|life| fill.asked.after(life));
+        ends.into_iter().chain(fill.until).min()
+    }
+
+    /// What of the others' doings is seen.
+    fn seen(&self) -> Seen {
+        let watched = self.watches();
+        let definitions = match self.config.external_writes {
+            ExternalWrites::None => None,
+            _ if !watched => Some(self.config.ttl),
+            _ => self
+                .horizon
+                .hides_definitions()
+                .then_some(self.config.max_lag / 2),
+        };
+        Seen {
+            now: self.now(),
+            watched,
+            definitions,
+        }
     }
 
     /// Stores an entry, if nothing forbids it.

@@ -63,6 +63,9 @@ pub(super) async fn read(
             Fate::Without(features) => {
                 horizon.left_out().need_all();
                 if let Some(&next) = features.iter().find(|f| reader.has(**f)) {
+                    if matches!(next, Feature::SystemEvents | Feature::ExpandedEvents) {
+                        horizon.note_hidden_definitions();
+                    }
                     reader.lacking.push(next);
                     continue;
                 }

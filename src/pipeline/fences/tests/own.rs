@@ -97,12 +97,17 @@ fn an_own_event_ends_what_was_read_since_the_reply_and_may_have_missed_the_write
 
 #[test]
 fn answers_that_depend_on_a_whole_collection_or_database_are_ended_only_if_they_were_read_since() {
+    let names = ["v", "b", "c"].map(str::to_owned);
     let all = [
         Reads::Collection {
             db: "d",
             collection: "c",
         },
         Reads::View { db: "d" },
+        Reads::Named {
+            db: "d",
+            names: &names,
+        },
     ];
     for reads in all {
         let f = watched();

@@ -261,16 +261,67 @@ async fn a_later_transaction_of_the_session_ends_the_fence_of_an_earlier_one() {
     assert_eq!(s.pipeline.open_transactions(), 1);
 }
 
+fn view(options: Document) -> Document {
+    doc! {"cursor": {"id": 0_i64, "firstBatch": [{"name": "c", "type": "view", "options": options}]}, "ok": 1.0}
+}
+
 #[tokio::test]
-async fn a_view_is_dropped_by_a_write_to_any_collection_of_its_database() {
-    let view =
-        doc! {"cursor": {"id": 0_i64, "firstBatch": [{"name": "c", "type": "view"}]}, "ok": 1.0};
-    let s = setup([view, batch(1), doc! {"n": 1, "ok": 1.0}, batch(2)]);
+async fn a_view_is_dropped_by_a_write_to_what_it_reads_and_by_no_other() {
+    let s = setup([
+        view(doc! {"viewOn": "base", "pipeline": []}),
+        collection(),
+        batch(1),
+        doc! {"n": 1, "ok": 1.0},
+        doc! {"n": 1, "ok": 1.0},
+        batch(2),
+    ]);
+    let insert = |into: &str| doc! {"insert": into, "documents": [{}], "$db": "d"};
     s.run(find()).await;
+    s.run(insert("other")).await;
     assert!(s.run(find()).await.trail.has(Decision::Hit));
-    s.run(doc! {"insert": "other", "documents": [{}], "$db": "d"})
+    s.run(insert("base")).await;
+    assert!(s.run(find()).await.trail.has(Decision::Stored));
+}
+
+#[tokio::test]
+async fn a_view_whose_definition_cannot_be_relied_on_is_not_cached() {
+    let now = doc! {"viewOn": "base", "pipeline": [{"$set": {"t": "$$NOW"}}]};
+    let hidden =
+        doc! {"cursor": {"id": 0_i64, "firstBatch": [{"name": "c", "type": "view"}]}, "ok": 1.0};
+    for (answers, why) in [
+        (vec![view(now)], Bypass::Volatile),
+        (vec![hidden], Bypass::UnknownCollection),
+        (
+            vec![view(doc! {"viewOn": "system.profile", "pipeline": []})],
+            Bypass::Namespace,
+        ),
+    ] {
+        let s = setup(answers.into_iter().chain([batch(1)]));
+        assert!(
+            s.run(find()).await.trail.has(Decision::Bypassed(why)),
+            "{why:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_a_lookup_misses_is_known_until_it_is_written() {
+    let nothing = doc! {"cursor": {"id": 0_i64, "firstBatch": []}, "ok": 1.0};
+    let lookup = doc! {"aggregate": "c", "pipeline": [{"$lookup": {"from": "x", "as": "y", "pipeline": []}}], "cursor": {}, "$db": "d"};
+    let s = setup([
+        collection(),
+        nothing,
+        batch(1),
+        doc! {"n": 1, "ok": 1.0},
+        collection(),
+        batch(1),
+    ]);
+    assert!(s.run(lookup.clone()).await.trail.has(Decision::Stored));
+    assert!(s.run(lookup.clone()).await.trail.has(Decision::Hit));
+    s.run(doc! {"insert": "x", "documents": [{}], "$db": "d"})
         .await;
-    assert!(!s.run(find()).await.trail.has(Decision::Hit));
+    assert!(s.run(lookup).await.trail.has(Decision::Stored));
+    assert_eq!(s.backend.asked().len(), 6, "what x is, again");
 }
 
 #[tokio::test]
