@@ -10,7 +10,8 @@
 //!   paths are all the same: a shape doesn't grow with the data.
 //! - What isn't a value but chooses a plan stays: directions, whether a projection shows or hides,
 //!   hint, collation, names of collections, null and regular expressions as such.
-//! - Only the first few statements of a command are looked at.
+//! - Only the first few statements of a command are looked at, and of a very wide command its first thousands of parts:
+//!   what differs only behind them has one shape.
 
 mod sink;
 mod walk;
@@ -118,6 +119,9 @@ fn fields<S: Sink>(command: &Command, msg: &OpMsg, out: &mut S) {
         Kind::Find | Kind::Aggregate | Kind::Count | Kind::Distinct | Kind::FindAndModify => {
             let elements = doc::elements(command.body()).skip(1);
             for element in elements.map_while(Result::ok) {
+                if out.is_full() {
+                    break;
+                }
                 option(&element, out, &mut list);
             }
         }
@@ -141,6 +145,9 @@ fn writes<S: Sink>(
         out.put("{");
         let mut list = List::default();
         for element in doc::elements(statement).map_while(Result::ok) {
+            if out.is_full() {
+                break;
+            }
             option(&element, out, &mut list);
         }
         out.put("}");

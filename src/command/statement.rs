@@ -76,7 +76,8 @@ pub struct Statement {
 }
 
 /// The statements of an insert, update, delete or findAndModify. `None` when they can't be read,
-/// or are more than 1,000: then it's a write to the whole collection.
+/// or are more than 1,000, or more than 1 MiB of updates and deletes or 16 MiB of documents: then it's a write to the
+/// whole collection.
 pub fn statements(command: &Command, msg: &OpMsg) -> Option<Vec<Statement>> {
     // Encrypted fields are written by the server, into other collections too.
     if command.field(FieldName::EncryptionInformation).is_some() {
@@ -84,12 +85,15 @@ pub fn statements(command: &Command, msg: &OpMsg) -> Option<Vec<Statement>> {
     }
     // (One, mostly.)
     let mut out = Vec::with_capacity(1);
+    let mut bytes = 0;
     match command.kind {
         Kind::Insert => each(command, msg, "documents", |document| {
+            within(&mut bytes, document, MOST_INSERTED)?;
             out.push(Statement::landed_insert(document));
             (out.len() <= MOST).then_some(())
         })?,
         Kind::Update => each(command, msg, "updates", |statement| {
+            within(&mut bytes, statement, MOST_BYTES)?;
             let selector = Selector::of(statement, "q")?;
             let upsert = is_set(statement, "upsert");
             out.push(update::statement(
@@ -100,13 +104,23 @@ pub fn statements(command: &Command, msg: &OpMsg) -> Option<Vec<Statement>> {
             (out.len() <= MOST).then_some(())
         })?,
         Kind::Delete => each(command, msg, "deletes", |statement| {
+            within(&mut bytes, statement, MOST_BYTES)?;
             out.push(Statement::removes(Selector::of(statement, "q")?));
             (out.len() <= MOST).then_some(())
         })?,
-        Kind::FindAndModify => out.push(find_and_modify(command.body())?),
+        Kind::FindAndModify => {
+            within(&mut bytes, command.body(), MOST_BYTES)?;
+            out.push(find_and_modify(command.body())?);
+        }
         _ => return None,
     }
     Some(out)
+}
+
+/// Counts the bytes of one more part; `None` once they are too many.
+fn within(bytes: &mut usize, part: &[u8], most: usize) -> Option<()> {
+    *bytes += part.len();
+    (*bytes <= most).then_some(())
 }
 
 fn find_and_modify(body: &[u8]) -> Option<Statement> {
@@ -346,6 +360,13 @@ const MOST_FILLED_IN: usize = 32;
 
 /// A write with more statements than this is one to the whole collection.
 pub const MOST: usize = 1_000;
+
+/// So is one with more bytes of updates or deletes: paths and filters are taken out of them, at some hundred instructions
+/// a byte.
+const MOST_BYTES: usize = 1 << 20;
+
+/// And one with more bytes of documents, which are only copied.
+const MOST_INSERTED: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests;

@@ -79,7 +79,7 @@ fn insert_misses(plan: &ReadPlan, statement: &Statement, work: &Work) -> bool {
             if apart(plan, &inserted_id(document)) {
                 return true;
             }
-            let Some(mut filled) = filled_in(document).filter(|_| work.spend(document.len() / 64))
+            let Some(mut filled) = filled_in(document).filter(|_| work.spend(document.len() / 16))
             else {
                 return false;
             };

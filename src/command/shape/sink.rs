@@ -16,6 +16,9 @@ pub(super) trait Sink {
     /// A part that isn't a value.
     fn put(&mut self, text: &str);
 
+    /// Whether it has taken as many parts as a shape may have: what comes after them doesn't count.
+    fn is_full(&self) -> bool;
+
     /// A value that is part of the shape.
     fn literal(&mut self, value: &Element<'_>);
 
@@ -33,24 +36,30 @@ pub(super) trait Sink {
 }
 
 /// The hash of a shape.
-pub(super) struct Hash(FoldHasher<'static>);
+pub(super) struct Hash {
+    state: FoldHasher<'static>,
+    parts: u32,
+}
 
 static STATE: FixedState = FixedState::with_seed(0x7065_7469_6f6c_6521);
 
 impl Default for Hash {
     fn default() -> Hash {
-        Hash(STATE.build_hasher())
+        Hash {
+            state: STATE.build_hasher(),
+            parts: 0,
+        }
     }
 }
 
 impl Hash {
     /// A name that is part of the shape.
     pub fn name(&mut self, name: &[u8]) {
-        self.0.write(name);
+        self.state.write(name);
     }
 
     pub fn finish(&self) -> u64 {
-        self.0.finish()
+        self.state.finish()
     }
 }
 
@@ -61,31 +70,37 @@ impl Sink for Hash {
     // (Only ever `write`: foldhash keeps numbers apart from bytes and would lose their order.)
     #[inline]
     fn put(&mut self, text: &str) {
-        self.0.write(text.as_bytes());
+        self.parts += 1;
+        self.state.write(text.as_bytes());
+    }
+
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.parts >= MOST_PARTS
     }
 
     fn literal(&mut self, value: &Element<'_>) {
-        self.0.write(&[value.kind]);
-        self.0.write(value.value);
+        self.state.write(&[value.kind]);
+        self.state.write(value.value);
     }
 
     fn begin(&mut self) -> Self::Mark {
-        std::mem::replace(&mut self.0, STATE.build_hasher())
+        std::mem::replace(&mut self.state, STATE.build_hasher())
     }
 
     fn part(&mut self, mark: Self::Mark) -> u64 {
-        std::mem::replace(&mut self.0, mark).finish()
+        std::mem::replace(&mut self.state, mark).finish()
     }
 
     fn sum(&mut self, parts: u64) {
-        self.0.write(&parts.to_le_bytes());
+        self.state.write(&parts.to_le_bytes());
     }
 
     fn end(&mut self, mark: Self::Mark, last: Option<u64>) -> u64 {
-        let clause = self.0.finish();
-        self.0 = mark;
+        let clause = self.state.finish();
+        self.state = mark;
         if last != Some(clause) {
-            self.0.write(&clause.to_le_bytes());
+            self.state.write(&clause.to_le_bytes());
         }
         clause
     }
@@ -95,6 +110,7 @@ impl Sink for Hash {
 #[derive(Default)]
 pub(super) struct Text {
     out: String,
+    parts: u32,
 }
 
 impl Text {
@@ -106,6 +122,8 @@ impl Text {
             self.out.truncate(end.unwrap_or(0));
             self.out.push('…');
         }
+        // (Texts are kept, and a single part may have been megabytes.)
+        self.out.shrink_to_fit();
         self.out
     }
 }
@@ -115,7 +133,12 @@ impl Sink for Text {
     type Clause = (usize, usize);
 
     fn put(&mut self, text: &str) {
+        self.parts += 1;
         self.out.push_str(text);
+    }
+
+    fn is_full(&self) -> bool {
+        self.parts >= MOST_PARTS
     }
 
     fn literal(&mut self, value: &Element<'_>) {
@@ -152,6 +175,9 @@ impl Sink for Text {
         (start + 2, self.out.len())
     }
 }
+
+/// Parts of a shape: names, operators, brackets. A command that an application sends has some hundreds at most.
+const MOST_PARTS: u32 = 8_192;
 
 /// Longest text of a shape, bytes.
 const LONGEST: usize = 4096;

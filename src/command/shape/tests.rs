@@ -230,3 +230,31 @@ fn broken_and_deep_documents_have_a_shape_too() {
     let text = text(doc! {"find": "c", "filter": wide});
     assert!(text.len() < 5000 && text.ends_with('…'));
 }
+
+#[test]
+fn of_a_very_wide_command_the_first_parts_make_the_shape() {
+    let filter = |fields: usize| -> Document {
+        let names = (0..fields).map(|i| (format!("field{i}x"), bson::Bson::Int32(1)));
+        names.collect()
+    };
+    let find = |fields: usize| doc! {"find": "c", "filter": filter(fields), "sort": {"a": 1}};
+    differ(find(1_000), find(1_001));
+    same(find(20_000), find(20_001));
+    let update = |fields: usize| {
+        let one = doc! {"q": {}, "u": {"$set": filter(fields)}};
+        doc! {"update": "c", "updates": [one]}
+    };
+    differ(update(1_000), update(1_001));
+    same(update(20_000), update(20_001));
+}
+
+#[test]
+fn a_text_takes_no_more_memory_than_it_is_long() {
+    for document in [
+        doc! {"a".repeat(1 << 20): 1},
+        doc! {"a": {"$in": [1]}, "$or": vec![doc! {"b".repeat(10_000): 1}; 100]},
+    ] {
+        let text = text(doc! {"find": "c", "filter": document});
+        assert!(text.capacity() <= text.len() + 16, "{}", text.capacity());
+    }
+}

@@ -31,6 +31,9 @@ pub(super) fn filter<S: Sink>(filter: &[u8], out: &mut S, depth: usize) {
     out.put("{");
     let mut sum = Unordered::default();
     for element in doc::elements(filter).map_while(Result::ok) {
+        if out.is_full() {
+            break;
+        }
         if element.key == "$comment" {
             continue;
         }
@@ -72,6 +75,9 @@ fn condition<S: Sink>(element: &Element<'_>, out: &mut S, depth: usize) {
     out.put("{");
     let mut sum = Unordered::default();
     for operator in doc::elements(operators).map_while(Result::ok) {
+        if out.is_full() {
+            break;
+        }
         let mark = sum.begin(out);
         List::default().key(operator.key, out);
         match operator.key {
@@ -118,6 +124,9 @@ pub(super) fn directions<S: Sink>(sort: &[u8], out: &mut S) {
     out.put("{");
     let mut list = List::default();
     for element in doc::elements(sort).map_while(Result::ok) {
+        if out.is_full() {
+            break;
+        }
         path(element.key, out, &mut list);
         match element.as_f64() {
             Some(direction) => out.put(if direction < 0.0 { "-1" } else { "1" }),
@@ -131,6 +140,9 @@ pub(super) fn projection<S: Sink>(projection: &[u8], out: &mut S) {
     out.put("{");
     let mut list = List::default();
     for element in doc::elements(projection).map_while(Result::ok) {
+        if out.is_full() {
+            break;
+        }
         path(element.key, out, &mut list);
         match element.kind {
             kind::DOCUMENT | kind::ARRAY | kind::STRING => expression(&element, out, DEPTH),
@@ -151,11 +163,17 @@ pub(super) fn update<S: Sink>(update: &Element<'_>, out: &mut S) {
     out.put("{");
     let mut list = List::default();
     for operator in doc::elements(operators).map_while(Result::ok) {
+        if out.is_full() {
+            break;
+        }
         list.key(operator.key, out);
         out.put("{");
         let mut list = List::default();
         let fields = operator.as_document().unwrap_or_default();
         for field in doc::elements(fields).map_while(Result::ok) {
+            if out.is_full() {
+                break;
+            }
             path(field.key, out, &mut list);
             out.put("?");
         }
@@ -171,6 +189,9 @@ pub(super) fn pipeline<S: Sink>(stages: &[u8], out: &mut S, depth: usize) {
     out.put("[");
     let mut last = None;
     for stage in doc::elements(stages).map_while(Result::ok) {
+        if out.is_full() {
+            break;
+        }
         let mark = out.begin();
         match stage.as_document().and_then(|s| doc::elements(s).next()) {
             Some(Ok(body)) => {
@@ -196,6 +217,9 @@ fn stage_body<S: Sink>(body: &Element<'_>, out: &mut S, depth: usize) {
             out.put("{");
             let mut list = List::default();
             for facet in doc::elements(document).map_while(Result::ok) {
+                if out.is_full() {
+                    break;
+                }
                 list.key(facet.key, out);
                 pipeline(facet.as_array().unwrap_or_default(), out, depth);
             }
@@ -219,6 +243,9 @@ fn named<S: Sink>(document: &[u8], out: &mut S, depth: usize) {
     out.put("{");
     let mut list = List::default();
     for field in doc::elements(document).map_while(Result::ok) {
+        if out.is_full() {
+            break;
+        }
         list.key(field.key, out);
         match (field.key, field.kind) {
             ("pipeline" | "whenMatched", kind::ARRAY) => pipeline(field.value, out, depth),
@@ -305,6 +332,9 @@ fn expression<S: Sink>(element: &Element<'_>, out: &mut S, depth: usize) {
             out.put("{");
             let mut list = List::default();
             for field in doc::elements(element.value).map_while(Result::ok) {
+                if out.is_full() {
+                    break;
+                }
                 path(field.key, out, &mut list);
                 match (field.key, field.as_document()) {
                     ("$literal", _) => out.put("?"),
@@ -329,6 +359,9 @@ fn clauses<S: Sink>(array: &Element<'_>, out: &mut S, mut each: impl FnMut(&Elem
     out.put("[");
     let mut last = None;
     for item in doc::elements(array.as_array().unwrap_or_default()).map_while(Result::ok) {
+        if out.is_full() {
+            break;
+        }
         let mark = out.begin();
         each(&item, out);
         last = Some(out.end(mark, last));
@@ -341,6 +374,9 @@ pub(super) fn literals<S: Sink>(document: &[u8], out: &mut S) {
     out.put("{");
     let mut list = List::default();
     for field in doc::elements(document).map_while(Result::ok) {
+        if out.is_full() {
+            break;
+        }
         list.key(field.key, out);
         out.literal(&field);
     }
@@ -357,6 +393,9 @@ fn path<S: Sink>(key: &str, out: &mut S, list: &mut List) {
     }
     list.begun = true;
     for (i, part) in key.split('.').enumerate() {
+        if out.is_full() {
+            break;
+        }
         if i > 0 {
             out.put(".");
         }

@@ -78,6 +78,28 @@ fn what_cannot_be_read_or_is_too_much_has_no_statements() {
 }
 
 #[test]
+fn a_write_of_more_bytes_than_are_analysed_has_no_statements() {
+    let text = |bytes: usize| "x".repeat(bytes);
+    let writes = |bytes: usize| {
+        [
+            doc! {"update": "c", "updates": [{"q": {"a": text(bytes)}, "u": {"$set": {"b": 1}}}], "$db": "d"},
+            doc! {"update": "c", "updates": [{"q": {"a": 1}, "u": {"$set": {"b": text(bytes)}}}], "$db": "d"},
+            doc! {"delete": "c", "deletes": vec![doc! {"q": {"a": text(bytes / 2)}, "limit": 1}; 2], "$db": "d"},
+            doc! {"findAndModify": "c", "query": {"a": 1}, "update": {"$set": {"b": text(bytes)}}, "$db": "d"},
+        ]
+    };
+    for write in writes(MOST_BYTES / 2) {
+        assert!(parse(&write, &[]).is_some());
+    }
+    for write in writes(MOST_BYTES) {
+        assert_eq!(parse(&write, &[]), None);
+    }
+    let insert = |bytes: usize| doc! {"insert": "c", "documents": [{"a": text(bytes)}], "$db": "d"};
+    assert!(parse(&insert(MOST_INSERTED / 2), &[]).is_some());
+    assert_eq!(parse(&insert(MOST_INSERTED), &[]), None);
+}
+
+#[test]
 fn every_operator_names_its_paths() {
     for operator in [
         "$set",

@@ -315,8 +315,9 @@ const LEAST_WORK: usize = 400_000;
 /// And for each part of what its client has sent.
 const WORK_FACTOR: usize = 1_024;
 
-/// But not more than this: the collection is locked meanwhile.
-const MOST_WORK: usize = 4_000_000;
+/// But not more than this, some ten milliseconds and a hundred at the very worst: the collection is locked meanwhile, and to ask again for what ends
+/// costs the server about as much.
+const MOST_WORK: usize = 1_000_000;
 
 /// Known documents before those that are gone are looked for.
 const SWEEP: usize = 64;

@@ -194,7 +194,7 @@ fn histogram() -> Histogram<u32> {
 }
 
 /// A name as long as the server allows, at most.
-fn cut(name: &str) -> &str {
+pub(super) fn cut(name: &str) -> &str {
     let end = name.len().min(LONGEST_NAME);
     let end = (0..=end).rev().find(|&at| name.is_char_boundary(at));
     name.get(..end.unwrap_or(0)).unwrap_or_default()

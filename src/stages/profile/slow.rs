@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::record::Record;
+use super::record::{Record, cut};
 use super::tally::{Fate, Seen};
 use crate::command::{Namespace, shape_collection, shape_text};
 use crate::config;
@@ -89,9 +89,12 @@ impl SlowLog {
             at: SystemTime::now(),
             namespace: match record {
                 Some(record) => record.namespace.clone(),
-                None => Namespace::new(command.db(), shape_collection(command).unwrap_or_default()),
+                None => Namespace::new(
+                    cut(command.db()),
+                    cut(shape_collection(command).unwrap_or_default()),
+                ),
             },
-            command: command.name().to_owned(),
+            command: cut(command.name()).to_owned(),
             shape: record.map_or_else(|| shape_text(command, &request.msg), |r| r.text.clone()),
             took: seen.took,
             documents: seen.documents,
@@ -117,6 +120,10 @@ impl SlowLog {
 
 /// The command as people read it, with its document sequences and without what belongs to its session, cut at [`LONGEST`].
 fn values(body: &[u8], sequences: &[Sequence]) -> String {
+    // (To read and write it all would take time and memory for nothing but its beginning.)
+    if body.len() > LONGEST_READ {
+        return format!("not shown: {} bytes", body.len());
+    }
     // (What is nested deeper than any server allows would be read, and written as text, by recursion without a bound.)
     let read = |bytes: &[u8]| {
         doc::check_deep(bytes, doc::MAX_DEPTH).ok()?;
@@ -133,7 +140,7 @@ fn values(body: &[u8], sequences: &[Sequence]) -> String {
         let mut list = bson::Array::new();
         for item in sequence.iter().map_while(Result::ok) {
             // No more of it than can be shown.
-            whole &= size <= LONGEST * 4;
+            whole &= size <= LONGEST * 4 && item.len() <= LONGEST_READ;
             if !whole {
                 break;
             }
@@ -150,6 +157,7 @@ fn values(body: &[u8], sequences: &[Sequence]) -> String {
     }
     if !whole {
         text.push('…');
+        text.shrink_to_fit();
     }
     text
 }
@@ -159,6 +167,9 @@ const KEPT: usize = 128;
 
 /// Longest text of a command, bytes.
 const LONGEST: usize = 2048;
+
+/// Longest command that is read for its text, bytes.
+const LONGEST_READ: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -191,9 +191,29 @@ fn a_command_nested_deeper_than_servers_allow_is_neither_shown_nor_kept() {
     for depth in [900, 500_000] {
         answer_with(&profile, request_of(&nested(depth)), 0);
         let text = profile.slow().last()[0].text.clone().unwrap();
-        assert!(text.contains("nested too deeply"), "{text}");
+        assert!(text.starts_with("not shown: "), "{text}");
     }
     assert!(profile.observed().iter().all(|o| o.samples.is_empty()));
+}
+
+#[test]
+fn of_a_long_command_no_text_is_made_and_names_are_cut() {
+    let config = config::Profile {
+        slow_threshold: Duration::ZERO,
+        slow_values: true,
+        max_shapes: 1,
+        ..config::Profile::default()
+    };
+    let profile = Profile::new(&config, 1, true);
+    answer(&profile, &doc! {"find": "c", "$db": "d"}, &[], 0);
+    // (This shape finds no place in the table.)
+    let name = "x".repeat(1 << 20);
+    let long = doc! {"find": &name, "filter": {"a": &name}, "$db": &name};
+    answer(&profile, &long, &[], 0);
+    let slow = &profile.slow().last()[0];
+    let text = slow.text.as_deref().unwrap();
+    assert!(text.starts_with("not shown: ") && text.len() < 50, "{text}");
+    assert!(slow.namespace.db.len() < 300 && slow.namespace.collection.len() < 300);
 }
 
 /// A find by an array in an array and so on, as bytes: to make and to drop that many values would overflow the stack, as

@@ -211,4 +211,4 @@ fn seen_by(stages: &[Stage<'_>]) -> Seen {
 /// Rules let others apply: `$or` of equalities becomes `$in`, which is flattened, and so on.
 const MOST_ROUNDS: usize = 8;
 /// Larger commands aren't looked at: what they hold is lists of values, and the time goes elsewhere.
-const LARGEST: usize = 1 << 20;
+const LARGEST: usize = 128 << 10;
