@@ -25,6 +25,7 @@ mod tests;
 mod trail;
 mod transactions;
 mod upstream_facts;
+mod waits;
 mod watch;
 mod workload;
 
@@ -46,5 +47,6 @@ pub use sessions::{OwnSession, OwnSessions};
 pub use stage::{Answer, Backend, BoxFuture, Next, Outcome, OwnedNext, Stage};
 pub use trail::{Decision, Trail};
 pub use upstream_facts::{Deployment, Distance, Facts, UpstreamFacts, Writer};
+pub use waits::Waits;
 pub use watch::{Horizon, Landed, WatchCounts, WatchState};
 pub use workload::{Observed, Workload};

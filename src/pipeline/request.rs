@@ -11,6 +11,7 @@ use super::exchanges::Exchanges;
 use super::origin::Origin;
 use super::progress::Progress;
 use super::trail::Trail;
+use super::waits::Waits;
 use crate::command::{Command, Kind, ReplyView, ShapeId, is_mere_success, with_body};
 use crate::memory::Permit;
 use crate::wire::build;
@@ -59,6 +60,8 @@ pub struct Request {
     pub progress: Progress,
     /// The server's profiler records every operation of its database: it is sent on as it came, and by itself.
     pub recorded: bool,
+    /// How long it has waited for the upstream so far.
+    pub waits: Waits,
     /// Where it was sent last, if it was sent.
     pub met: Option<Met>,
     /// How often it was put on a link, as itself. (Not at all: it is answered by the proxy, or went in a batch.)
@@ -115,6 +118,7 @@ impl Request {
             trail: Trail::default(),
             progress: Progress::default(),
             recorded: false,
+            waits: Waits::default(),
             met: None,
             sent: 0,
             address: None,
@@ -130,12 +134,15 @@ impl Request {
         self.command.become_that_of(&self.msg);
     }
 
-    /// A request of the proxy's own, in the name of the same principal.
+    /// A request of the proxy's own, in the name of the same principal. What it waits for the upstream counts as this one's waiting.
     pub fn side(&self, body: &[u8]) -> Option<Request> {
         let bytes = build::op_msg(self.frame.header().request_id, 0, 0, body);
         let frame = Frame { bytes };
         let msg = OpMsg::parse(&frame).ok()?;
-        Some(Request::new(frame, msg, Arc::clone(&self.principal)))
+        Some(Request {
+            waits: self.waits.shared(),
+            ..Request::new(frame, msg, Arc::clone(&self.principal))
+        })
     }
 
     /// The same request as another message, which arrived when this one did.
@@ -147,6 +154,7 @@ impl Request {
             trail: self.trail,
             progress: self.progress,
             recorded: self.recorded,
+            waits: self.waits.shared(),
             met: self.met,
             sent: self.sent,
             client: self.client,

@@ -140,7 +140,11 @@ impl Admission {
 
     /// What a request has for all that it waits for here and in the pool.
     pub fn patience(&self, request: &Request) -> Patience {
-        Patience::new(self.wait_timeout, request.deadline())
+        Patience::new(
+            self.wait_timeout,
+            request.waits.for_turn(),
+            request.deadline(),
+        )
     }
 
     /// Lets a request in at a server, one of so many, when it is its turn.

@@ -245,7 +245,7 @@ impl Upstream {
         }
     }
 
-    /// The server that the request must or may go to, looked for since `began`.
+    /// The server that the request must or may go to, waited for since `began`.
     async fn route(&self, request: &Request, began: Instant) -> Result<Route, Failure> {
         let command = &request.command;
         if self.topology.len() > 1 {
@@ -310,21 +310,39 @@ impl Upstream {
             }
             false => Budget::Shared,
         };
-        let began = Instant::now();
         let mut patience = self.admission.patience(request);
+        let before = patience.waited();
+        let leased = self.leased_within(request, budget, &mut patience).await;
+        request
+            .waits
+            .waited_for_turn(patience.waited().saturating_sub(before));
+        leased
+    }
+
+    async fn leased_within(
+        &self,
+        request: &mut Request,
+        budget: Budget,
+        patience: &mut Patience,
+    ) -> Result<Leased<'_>, Failure> {
         loop {
-            let route = self.route(request, began).await?;
+            let began = Instant::now();
+            let since = began.checked_sub(request.waits.for_server());
+            let route = self.route(request, since.unwrap_or(began)).await;
+            request.waits.waited_for_server(began.elapsed());
+            let route = route?;
             let server = route.server();
             let generation = server.generation();
             let entered = self
                 .admission
-                .enter(server, self.topology.len(), request, budget, &mut patience)
+                .enter(server, self.topology.len(), request, budget, patience)
                 .await?;
             if generation != server.generation() && matches!(route, Route::Chosen(_)) {
                 // It was lost while this one waited for it.
                 continue;
             }
-            match self.lease(request, server, budget, &mut patience).await {
+            let began = Instant::now();
+            match self.lease(request, server, budget, patience).await {
                 Ok(lease) => {
                     let server = Arc::clone(server);
                     return Ok(Leased {
@@ -339,7 +357,9 @@ impl Upstream {
                     }
                     self.topology
                         .doubt(server, generation, "no link to it can be made");
-                    if matches!(route, Route::Pinned(_)) || began.elapsed() >= self.failover_wait {
+                    request.waits.waited_for_server(began.elapsed());
+                    let is_late = request.waits.for_server() >= self.failover_wait;
+                    if matches!(route, Route::Pinned(_)) || is_late {
                         return Err(failure);
                     }
                 }

@@ -1,5 +1,5 @@
 //! How long a request waits for its turn: for its places and for a link, `upstream.wait_timeout` in
-//! all, however often it has to choose another server meanwhile. (How long it waits for a server to
+//! all, however often it has to choose another server meanwhile, and with all that is sent for it (`pipeline/waits.rs`). (How long it waits for a server to
 //! choose is something else: `upstream.failover_wait`.)
 
 use std::time::Duration;
@@ -17,13 +17,18 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// `deadline`: of the request's own `maxTimeMS`.
-    pub fn new(limit: Duration, deadline: Option<Instant>) -> Patience {
+    /// `waited`: so far, for this request. `deadline`: of the request's own `maxTimeMS`.
+    pub fn new(limit: Duration, waited: Duration, deadline: Option<Instant>) -> Patience {
         Patience {
-            waited: Duration::ZERO,
+            waited,
             limit,
             deadline,
         }
+    }
+
+    /// How long the request has waited in all.
+    pub fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// Waits for a turn. `timed_out` says what failed, from the milliseconds that the request has
@@ -60,7 +65,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn all_waits_of_a_request_together_end_at_the_limit() {
-        let mut patience = Patience::new(Duration::from_millis(100), None);
+        let mut patience = Patience::new(Duration::from_millis(100), Duration::ZERO, None);
         patience
             .wait(sleep(Duration::from_millis(70)), fault)
             .await
@@ -76,9 +81,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_has_waited_as_long_as_it_may_waits_no_more() {
+        let limit = Duration::from_millis(100);
+        let mut patience = Patience::new(limit, limit, None);
+        let began = Instant::now();
+        let late = patience.wait(pending::<()>(), fault).await.unwrap_err();
+        assert!(began.elapsed() <= Duration::from_millis(5));
+        assert!(matches!(late.fault, Fault::LinkLost(ms) if ms.parse::<u64>().unwrap() >= 100));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_time_limit_that_ends_sooner_is_the_clients_own() {
         let deadline = Instant::now() + Duration::from_millis(10);
-        let mut patience = Patience::new(Duration::from_millis(100), Some(deadline));
+        let mut patience =
+            Patience::new(Duration::from_millis(100), Duration::ZERO, Some(deadline));
         let late = patience.wait(pending::<()>(), fault).await.unwrap_err();
         assert!(matches!(late.fault, Fault::MaxTimeExpired));
     }

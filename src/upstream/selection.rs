@@ -18,7 +18,7 @@ pub(super) struct Search<'a> {
     pub wanted: &'a ReadPreference,
     /// Where it has been in vain.
     pub met: Option<Met>,
-    /// Since when it has looked: `failover_wait` counts from here.
+    /// Since when it has waited for a server, its earlier waits included: `failover_wait` counts from here.
     pub began: Instant,
     pub deadline: Option<Instant>,
 }

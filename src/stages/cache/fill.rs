@@ -113,7 +113,12 @@ impl Cache {
             key: key.into(),
             kind: command.kind,
             principal: request.principal.id,
-            flight: Arc::new(Flight::new(window, wish.after.unwrap_or(0), live)),
+            flight: Arc::new(Flight::new(
+                window,
+                wish.after.unwrap_or(0),
+                request.waits.shared(),
+                live,
+            )),
             shape,
             purpose,
             terms,

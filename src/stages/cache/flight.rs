@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::entry::Entry;
 use crate::memory::Live;
-use crate::pipeline::{Mark, Window};
+use crate::pipeline::{Mark, Waits, Window};
 
 /// The reads that are under way.
 #[derive(Default)]
@@ -28,6 +28,8 @@ pub(super) struct Flight {
     pub window: Window,
     /// The cluster time that its answer will be at or after.
     pub after: u64,
+    /// Of its leader.
+    pub waits: Waits,
     landing: watch::Sender<Landing>,
     _live: Live,
 }
@@ -71,10 +73,11 @@ impl Flights {
 }
 
 impl Flight {
-    pub fn new(window: Window, after: u64, live: Live) -> Flight {
+    pub fn new(window: Window, after: u64, waits: Waits, live: Live) -> Flight {
         Flight {
             window,
             after,
+            waits,
             landing: watch::Sender::new(Landing::InAir),
             _live: live,
         }

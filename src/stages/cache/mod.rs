@@ -257,7 +257,10 @@ impl Cache {
                 && let Some((flight, mark)) = self.flights.join(&key, wish.after.unwrap_or(0))
             {
                 joins += 1;
-                match flight.end(request.deadline()).await {
+                let joined = Instant::now();
+                let end = flight.end(request.deadline()).await;
+                request.waits.waited_with(&flight.waits, joined.elapsed());
+                match end {
                     Some(Landing::Answer(entry))
                         if entry.lives_at(came) && flight.window.serves(&*entry, mark) =>
                     {

@@ -36,7 +36,7 @@ use self::table::Table;
 use self::tally::Seen;
 use crate::command::{returned, shape_id};
 use crate::config;
-use crate::pipeline::{Answer, Next, Observed, Outcome, Request, Stage, Workload};
+use crate::pipeline::{Answer, Decision, Next, Observed, Outcome, Request, Stage, Workload};
 
 /// The profiler.
 pub struct Profile {
@@ -102,7 +102,11 @@ impl Profile {
             },
             _ => 1,
         };
-        let took = request.took();
+        // What the server held back until there was something new took no time of anybody's, as in mongod's slow log.
+        let took = match request.trail.has(Decision::Awaited) {
+            true => Duration::ZERO,
+            false => request.took(),
+        };
         let seen = Seen::new(request, outcome, fate, weight, took);
         let known = request.known.map(|known| known.shape);
         let id = known.unwrap_or_else(|| shape_id(&request.command, &request.msg));

@@ -242,3 +242,26 @@ fn request_of(body: &[u8]) -> Request {
     let msg = OpMsg::parse(&frame).unwrap();
     Request::new(frame, msg, NO_PRINCIPAL.clone())
 }
+
+#[test]
+fn what_waits_at_the_server_for_something_new_is_not_slow_and_took_no_time() {
+    let config = config::Profile {
+        slow_threshold: Duration::from_millis(1),
+        ..config::Profile::default()
+    };
+    let profile = Profile::new(&config, 1, false);
+    let more = doc! {"getMore": 7_i64, "collection": "users", "$db": "game"};
+    for decisions in [&[Decision::Awaited][..], &[]] {
+        let mut asked = request(&more);
+        decisions.iter().for_each(|d| asked.trail.note(*d));
+        asked.answered_in = Some(Duration::from_secs(9));
+        answer_with(&profile, asked, 0);
+    }
+    profile.gather();
+    assert_eq!(profile.slow().seen(), 1);
+    let shapes = profile.shapes();
+    let [shape] = shapes.as_slice() else {
+        panic!("one shape: {shapes:?}")
+    };
+    assert_eq!((shape.counts.count, shape.counts.micros), (2, 9_000_000));
+}
