@@ -238,7 +238,7 @@ fn retry(out: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), std::fm
     gauge(out, "admission_queued", help, admission.queued as u64)?;
     let help = "Requests refused for a limit.";
     counter(out, "admission_rejected", help, admission.rejected)?;
-    let help = "Reads given up because their clients were gone.";
+    let help = "Requests given up because their clients were gone: reads at any time, others before they were sent.";
     counter(out, "clients_given_up", help, shared.clients.given_up())?;
     let help = "Worker threads that stand still: their clients aren't served.";
     let stuck = shared.workers.stuck().len() as u64;

@@ -52,6 +52,8 @@ impl ErrorReply {
 pub mod codes {
     /// A peer can't be reached, or the connection to it was lost.
     pub const HOST_UNREACHABLE: (i32, &str) = (6, "HostUnreachable");
+    /// The client has closed its connection.
+    pub const CLIENT_DISCONNECT: (i32, &str) = (279, "ClientDisconnect");
     /// A value that can't be.
     pub const BAD_VALUE: (i32, &str) = (2, "BadValue");
     /// Not possible here, for nobody.

@@ -83,6 +83,9 @@ pub enum Fault {
         "no authenticated upstream connection of this user is left; reconnect to authenticate again"
     )]
     PrincipalGone,
+    /// The client closed its connection before its request was sent.
+    #[error("the client closed its connection before its request could be sent, so it isn't sent")]
+    ClientGone,
     /// There's no memory for the reply, or for the request.
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
@@ -99,6 +102,7 @@ impl Fault {
             Fault::LinkLost(_) => "link_lost",
             Fault::Overloaded { .. } => "overloaded",
             Fault::LoginTimeout { .. } => "login_timeout",
+            Fault::ClientGone => "client_gone",
             Fault::PrincipalGone => "principal_gone",
             Fault::NoRoom(_) => "no_room",
         }
@@ -127,6 +131,12 @@ impl Failure {
         }
     }
 
+    /// The same; if the client has gone, with whether any try was sent before that.
+    pub fn of_one_gone(mut self, was_sent: bool) -> Failure {
+        self.sent |= was_sent && matches!(self.fault, Fault::ClientGone);
+        self
+    }
+
     /// The error that the client gets: what a mongos would answer in the same place,
     /// with the labels that a driver needs to retry by the specifications.
     pub fn reply(&self, command: &Command) -> ErrorReply {
@@ -142,6 +152,7 @@ impl Failure {
                 codes::EXCEEDED_TIME_LIMIT
             }
             Fault::MaxTimeExpired => codes::MAX_TIME_MS_EXPIRED,
+            Fault::ClientGone => codes::CLIENT_DISCONNECT,
             Fault::PrincipalGone => codes::SHUTDOWN_IN_PROGRESS,
             Fault::Overloaded { .. } => codes::RATE_LIMIT_EXCEEDED,
         };

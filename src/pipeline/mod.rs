@@ -4,6 +4,7 @@
 //! `stages/mod.rs`) to a [`Backend`], and its [`Reply`] walks back. The pipeline,
 //! not a stage, runs the fences of docs/coherence.md, so that no stage can break them.
 
+mod caller;
 mod clock;
 mod core;
 mod error;
@@ -30,6 +31,7 @@ mod watch;
 mod workload;
 
 pub use self::core::{Guard, Pipeline};
+pub use caller::{AT_ONCE, Caller, Callers, Presence, UnderWay};
 pub use clock::{Clock, Moment};
 pub use error::{Failure, Fault};
 pub use exchanges::{Ending, Exchange, Exchanges, Timed};

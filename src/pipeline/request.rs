@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::caller::Callers;
 use super::exchanges::Exchanges;
 use super::origin::Origin;
 use super::progress::Progress;
@@ -50,6 +51,8 @@ pub struct Request {
     pub principal: Arc<Principal>,
     /// Number of the client's connection; 0 for requests of the proxy's own.
     pub client: u64,
+    /// The client as one that may go before the request is sent; several for a batch.
+    pub callers: Callers,
     /// When it arrived.
     pub received: Instant,
     /// How long it took, once somebody has asked ([`Request::took`]).
@@ -113,6 +116,7 @@ impl Request {
             command: Command::opaque(),
             principal,
             client: 0,
+            callers: Callers::None,
             received: Instant::now(),
             answered_in: None,
             trail: Trail::default(),
@@ -158,6 +162,7 @@ impl Request {
             met: self.met,
             sent: self.sent,
             client: self.client,
+            callers: self.callers.clone(),
             address: self.address,
             origin: self.origin.clone(),
             listeners: self.listeners.clone(),

@@ -24,6 +24,7 @@ use super::descriptors::{ClientLimit, Spare, is_want_of_descriptors};
 use super::drain::Drain;
 use super::durations::Durations;
 use super::latency::Latencies;
+use super::pulse::{BEAT, Pulse};
 use super::shared::{ClientStats, Shared};
 use super::tls;
 use super::turn_away::TurnedAway;
@@ -172,6 +173,7 @@ impl Clients {
             console,
             tls: acceptor,
             drain: Drain::default(),
+            pulse: Pulse::default(),
             durations,
             memory,
             traces,
@@ -185,6 +187,7 @@ impl Clients {
             .map_err(StartError::Thread)?;
         tokio::spawn(accept(listener, workers, Arc::clone(&shared)));
         tokio::spawn(keep_house(Arc::downgrade(&shared)));
+        tokio::spawn(beat(Arc::downgrade(&shared)));
         Ok(Clients {
             address,
             shared,
@@ -418,6 +421,14 @@ async fn keep_house(shared: std::sync::Weak<Shared>) {
                 .note(Complaint::LoginRefused, "silent", whence, reason);
         }
         shared.complaints.sweep();
+    }
+}
+
+async fn beat(shared: std::sync::Weak<Shared>) {
+    while let Some(shared) = shared.upgrade() {
+        shared.pulse.beat();
+        drop(shared);
+        sleep(BEAT).await;
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) async fn open(
     tokio::select! {
         biased;
         opened = upstream.open_auth(extra, mechanism, address, may_wait) => Ok(opened),
-        () = gone::gone(&connection.sock) => Err(Close::Ended),
+        () = gone::gone(&connection.sock, None) => Err(Close::Ended),
     }
 }
 

@@ -19,13 +19,18 @@ use tokio_rustls::TlsStream;
 
 use super::complaints::{Complaint, Whence};
 use super::drain::Drained;
+use super::gone::Leaving;
+use super::peer::Stream;
 use super::roster::Seat;
 use super::shared::Shared;
 use super::traces::Traced;
 use super::{auth_relay, disguise, gone, handshake, legacy, malformed};
 use crate::command::{ErrorReply, Kind, acknowledged, codes};
 use crate::memory::{self, Held, Live, Memory, NoRoom, Permit, Pressure};
-use crate::pipeline::{self, Answer, NO_PRINCIPAL, Origin, Principal, Reply, Request};
+use crate::pipeline::{
+    self, Answer, Caller, Callers, Failure, Fault, NO_PRINCIPAL, Origin, Presence, Principal,
+    Reply, Request,
+};
 use crate::upstream::{AuthLink, Sock};
 use crate::wire::op_code;
 use crate::wire::op_compressed::{self, Compressor, OpCompressed};
@@ -35,7 +40,9 @@ use crate::wire::{Frame, Header, WireError, build, reserve_more, take_frame};
 /// A client's connection.
 pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
-    pub(super) sock: Sock,
+    pub(super) sock: Sock<Stream>,
+    /// The client, as others may look at it.
+    client: Arc<dyn Presence>,
     /// Number of this client in this process; its `connectionId`.
     pub(super) id: u64,
     /// Where the client found us: what we advertise unless told otherwise.
@@ -94,9 +101,11 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
         .local_addr()
         .map(|a| a.to_string())
         .unwrap_or_default();
+    let stream = Stream::new(socket);
+    let client = stream.peer();
     let sock = match &shared.tls {
-        None => Sock::Plain(socket),
-        Some(acceptor) => match timeout(TLS_HANDSHAKE, acceptor.accept(socket)).await {
+        None => Sock::Plain(stream),
+        Some(acceptor) => match timeout(TLS_HANDSHAKE, acceptor.accept(stream)).await {
             Ok(Ok(tls)) => Sock::Tls(Box::new(TlsStream::Server(tls))),
             Ok(Err(error)) => {
                 shared
@@ -120,6 +129,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, id: u64) {
         _live: shared.memory.live(memory::Kind::Clients),
         shared,
         sock,
+        client,
         id,
         local,
         peer: peer.map(|address| address.ip()),
@@ -322,16 +332,27 @@ impl Connection {
 
     /// Walks the pipeline; a failure becomes a reply here and nowhere else.
     pub(super) async fn answer(&mut self, request: &mut Request) -> Result<Reply, Close> {
-        let may_be_given_up = gone::may_be_given_up(&request.command);
+        let leaving = Leaving::of(&request.command);
+        let caller = (leaving == Leaving::KeepsItBack).then(|| self.caller(request));
+        if let Some(caller) = &caller {
+            request.callers = Callers::One(Arc::clone(caller));
+        }
         let traced = Traced::begin(self.shared.traces.as_ref(), request);
         let (guard, outcome) = match self.shared.pipeline.begin(request) {
             (guard, Answer::Now(outcome)) => (guard, Some(outcome)),
             (guard, Answer::Later(answer)) => tokio::select! {
                 biased;
                 outcome = answer => (guard, Some(outcome)),
-                () = gone::gone(&self.sock), if may_be_given_up => (guard, None),
+                () = gone::gone(&self.sock, caller.as_deref()), if leaving != Leaving::ChangesNothing => {
+                    let given_up = caller.as_ref().map(|_| Err(Failure::unsent(Fault::ClientGone)));
+                    (guard, given_up)
+                }
             },
         };
+        // Of an earlier try that was sent, by a batch, say, nobody knows what it has done.
+        let was_sent = caller.is_some_and(|caller| caller.was_sent());
+        let outcome =
+            outcome.map(|outcome| outcome.map_err(|failure| failure.of_one_gone(was_sent)));
         let Some(outcome) = outcome else {
             self.shared.clients.gave_up();
             if let Some(traced) = traced {
@@ -355,6 +376,13 @@ impl Connection {
             Ok(reply) => {
                 let reply = self.disguised(request, reply);
                 self.amended(request, reply)
+            }
+            Err(failure) if matches!(failure.fault, Fault::ClientGone) => {
+                self.shared.clients.gave_up();
+                tracing::debug!(target: "petiole::server", client = self.id, command = request.command.name(),
+                    sent = failure.sent, "request given up: its client has gone");
+                // (It may have closed its sending side only.)
+                Reply::document(&request.frame, &failure.reply(&request.command).document())
             }
             Err(failure) => {
                 self.shared.clients.failure();
@@ -385,6 +413,14 @@ impl Connection {
             address: self.seat.address,
         };
         self.shared.complaints.note(complaint, what, whence, reason);
+    }
+
+    /// The client, as one whose going away keeps a request from being sent.
+    fn caller(&self, request: &Request) -> Arc<Caller> {
+        // (What was read after the process stood still may have come long before.)
+        let may_leave = request.progress.unacknowledged && !self.shared.pulse.has_paused();
+        let silent_since = may_leave.then_some(request.received);
+        Caller::new(Arc::clone(&self.client), silent_since)
     }
 
     /// The address by which clients know the proxy.
@@ -432,7 +468,11 @@ impl Connection {
         request.origin.clone_from(&self.origin);
         request.note_unacknowledged();
         self.answer(&mut request).await?;
-        Ok(())
+        match request.callers.is_one_given_up() {
+            // What lies behind it in the socket is as late.
+            true => Err(Close::Ended),
+            false => Ok(()),
+        }
     }
 }
 

@@ -16,6 +16,8 @@ mod handshake;
 mod latency;
 mod legacy;
 mod malformed;
+mod peer;
+mod pulse;
 mod roster;
 mod shards;
 mod shared;

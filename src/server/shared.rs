@@ -11,6 +11,7 @@ use super::descriptors::ClientLimit;
 use super::drain::Drain;
 use super::durations::Durations;
 use super::latency::Latencies;
+use super::pulse::Pulse;
 use super::roster::Roster;
 use super::workers::Workers;
 use crate::config::Config;
@@ -69,6 +70,7 @@ pub struct Shared {
     pub traces: Option<Traces>,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) drain: Drain,
+    pub(super) pulse: Pulse,
 }
 
 impl Shared {
@@ -116,7 +118,7 @@ impl ClientStats {
         self.failures.load(Relaxed)
     }
 
-    /// Reads given up because their clients were gone.
+    /// Requests given up because their clients were gone: reads at any time, others before they were sent.
     pub fn given_up(&self) -> u64 {
         self.given_up.load(Relaxed)
     }

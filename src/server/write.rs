@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::connection::{Close, Connection};
 use crate::pipeline::Reply;
-use crate::upstream::Sock;
+use crate::upstream::{Sock, Tcp};
 use crate::wire::op_compressed;
 use crate::wire::{Frame, HEADER_LEN, Header};
 
@@ -51,8 +51,11 @@ impl Connection {
     /// Writes one after the other, in one system call if the socket takes all of it.
     async fn write_both(&mut self, head: &[u8], body: &[u8]) -> std::io::Result<()> {
         let mut written = 0;
-        if let Sock::Plain(tcp) = &self.sock {
-            match tcp.try_write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
+        if let Sock::Plain(stream) = &self.sock {
+            match stream
+                .tcp()
+                .try_write_vectored(&[IoSlice::new(head), IoSlice::new(body)])
+            {
                 Ok(count) if count == head.len() + body.len() => return Ok(()),
                 Ok(count) => written = count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}

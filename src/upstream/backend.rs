@@ -411,7 +411,6 @@ impl Upstream {
         } = self.leased(request).await?;
         let reworded = reworded(request, request.origin.is_some() && self.takes_comments())?;
         request.met = Some(self.topology.met(&server));
-        request.sent += 1;
         let frame = reworded.as_ref().unwrap_or(&request.frame);
         let link = lease.link().ok_or_else(|| gone("the link was closed"))?;
         let generation = link.generation;
@@ -419,6 +418,12 @@ impl Upstream {
         if reads(request.command.kind) || request.command.kind == Kind::GetMore {
             link.when_full = WhenFull::Refuse;
         }
+        let callers = request.callers.clone();
+        let Some(_under_way) = callers.set_out() else {
+            lease.done();
+            return Err(Failure::unsent(Fault::ClientGone));
+        };
+        request.sent += 1;
         let timed = Timed::begin(
             &request.listeners,
             &server.address.host,

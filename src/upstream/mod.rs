@@ -50,6 +50,6 @@ pub use logins::LoginStats;
 pub use pool::PoolStats;
 pub use seeds::SeedError;
 pub use server::Server;
-pub use sock::{Sock, keep_alive};
+pub use sock::{Sock, Tcp, keep_alive};
 pub use tls::{TlsError, read_certificates, read_key, read_roots};
 pub use topology::ServerStatus;

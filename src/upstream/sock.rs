@@ -10,38 +10,48 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
-/// A byte stream to a peer.
+/// A byte stream to a peer, over TCP or what stands for it.
 #[derive(Debug)]
-pub enum Sock {
+pub enum Sock<S = TcpStream> {
     /// Plain TCP.
-    Plain(TcpStream),
+    Plain(S),
     /// TLS over TCP.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<S>>),
+}
+
+/// What has a TCP stream in it.
+pub trait Tcp {
+    /// The stream.
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Tcp for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
 }
 
 impl Sock {
     /// Whether the peer has closed, or has sent something nobody asked for. Costs no
     /// system call while nothing has happened. Only meaningful when idle.
     pub fn is_disturbed(&self) -> bool {
-        let tcp = match self {
-            Sock::Plain(tcp) => tcp,
-            Sock::Tls(tls) => tls.get_ref().0,
-        };
         let mut byte = [0];
         match self {
-            Sock::Plain(_) => {
+            Sock::Plain(tcp) => {
                 !matches!(tcp.try_read(&mut byte), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
             }
             // Bytes of a TLS record must not be taken from under the session.
             Sock::Tls(_) => false,
         }
     }
+}
 
+impl<S: Tcp> Sock<S> {
     /// The stream below.
     pub fn tcp(&self) -> &TcpStream {
         match self {
-            Sock::Plain(tcp) => tcp,
-            Sock::Tls(tls) => tls.get_ref().0,
+            Sock::Plain(plain) => plain.tcp(),
+            Sock::Tls(tls) => tls.get_ref().0.tcp(),
         }
     }
 }
@@ -55,7 +65,7 @@ pub fn keep_alive(tcp: &TcpStream) -> io::Result<()> {
     SockRef::from(tcp).set_tcp_keepalive(&probes)
 }
 
-impl AsyncRead for Sock {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Sock<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -68,7 +78,7 @@ impl AsyncRead for Sock {
     }
 }
 
-impl AsyncWrite for Sock {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sock<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -106,6 +116,9 @@ impl AsyncWrite for Sock {
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        match self {
+            Sock::Plain(s) => s.is_write_vectored(),
+            Sock::Tls(s) => s.is_write_vectored(),
+        }
     }
 }

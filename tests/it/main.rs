@@ -17,6 +17,7 @@ mod differential;
 mod drivers;
 mod embedded;
 mod failover;
+mod gone;
 mod isolation;
 mod layers;
 mod linear;

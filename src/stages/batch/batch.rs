@@ -30,7 +30,7 @@ use super::stats::Alone;
 use super::tally::{self, Did};
 use crate::command::{ReplyView, labels};
 use crate::config::WriteKind;
-use crate::pipeline::{Failure, OwnSession, OwnedNext, Reply, Tried};
+use crate::pipeline::{Failure, Fault, OwnSession, OwnedNext, Reply, Tried};
 use crate::wire::doc;
 
 /// Several clients' writes in one command.
@@ -42,6 +42,10 @@ pub(super) struct Batch<'a> {
     principal: u64,
     session: Option<OwnSession>,
     members: Vec<(Member, Share)>,
+    /// A try was answered.
+    was_sent: bool,
+    /// What became of some write isn't known, and may be asked for under the session's number.
+    leaves_doubt: bool,
     /// What became of its tries.
     tried: Tried,
 }
@@ -69,17 +73,16 @@ impl<'a> Batch<'a> {
         let first = members.first();
         let kind = first.map_or(WriteKind::Insert, |m| m.write.kind);
         let principal = first.map_or(0, |m| m.principal.id);
-        let mut first = 0;
         let shared_out = |member: Member| {
-            let count = member.write.count;
             let share = Share {
-                first,
-                count,
+                first: 0,
+                count: member.write.count,
                 labelled: member.write.id.is_some(),
             };
-            first += count;
             (member, share)
         };
+        let mut members: Vec<_> = members.into_iter().map(shared_out).collect();
+        number(&mut members);
         Batch {
             shared,
             next,
@@ -87,7 +90,9 @@ impl<'a> Batch<'a> {
             kind,
             principal,
             session,
-            members: members.into_iter().map(shared_out).collect(),
+            members,
+            was_sent: false,
+            leaves_doubt: false,
             tried: Tried::default(),
         }
     }
@@ -111,7 +116,6 @@ impl<'a> Batch<'a> {
 
     async fn send(&mut self) -> Sent {
         let mut limit = self.session.map(|_| millis(self.shared.max_wait));
-        let mut was_sent = false;
         let mut was_executed = false;
         loop {
             let members = self.members.iter().map(|(member, _)| member);
@@ -124,12 +128,29 @@ impl<'a> Batch<'a> {
             let body = match outcome {
                 Ok(reply) => Bytes::copy_from_slice(reply.body()),
                 Err(mut failure) => {
-                    failure.sent |= was_sent;
-                    return Sent::Unanswered(failure);
+                    failure.sent |= self.was_sent;
+                    if !request.callers.was_kept_back() {
+                        return Sent::Unanswered(failure);
+                    }
+                    self.let_go(&failure);
+                    match (self.members.is_empty(), failure.sent) {
+                        (true, true) => return Sent::Unanswered(failure),
+                        (true, false) => return Sent::Refused,
+                        (false, true) => return Sent::Unsettled,
+                        (false, false) => continue,
+                    }
                 }
             };
-            was_sent = true;
+            self.was_sent = true;
             let view = ReplyView::read(&body);
+            if !view.ok && self.session.is_some() && request.callers.was_kept_back() {
+                // The error asked for a retry, which one client's going kept back: the others are asked for by themselves.
+                self.let_go(&Failure {
+                    fault: Fault::ClientGone,
+                    sent: true,
+                });
+                return Sent::Unsettled;
+            }
             let is_labelled = self.session.is_some() && view.has_label(labels::RETRYABLE_WRITE);
             // (Who is overloaded isn't asked for each by itself.)
             if !view.ok && (is_labelled || is_overload(&view)) {
@@ -154,6 +175,28 @@ impl<'a> Batch<'a> {
             } else {
                 let code = view.code;
                 return self.refused(code, body);
+            }
+        }
+    }
+
+    /// Takes those out whose clients were found to have gone. What has not been sent is forgotten; what may have been sent
+    /// isn't sent again, and nobody knows what became of it.
+    fn let_go(&mut self, failure: &Failure) {
+        let has_gone = |(member, _): &(Member, Share)| member.callers.is_one_given_up();
+        let (gone, left) = std::mem::take(&mut self.members)
+            .into_iter()
+            .partition(has_gone);
+        self.members = left;
+        match failure.sent {
+            true => {
+                self.leaves_doubt = true;
+                self.fail_each(gone, failure);
+            }
+            false => {
+                for (member, _) in gone {
+                    self.shared.send_away(member, Alone::Gone);
+                }
+                number(&mut self.members);
             }
         }
     }
@@ -339,8 +382,16 @@ impl<'a> Batch<'a> {
     }
 
     fn fail(mut self, failure: Failure) {
+        let members = std::mem::take(&mut self.members);
+        self.fail_each(members, &failure);
+        if !failure.sent {
+            self.give_session_back();
+        }
+    }
+
+    fn fail_each(&self, members: Vec<(Member, Share)>, failure: &Failure) {
         let mut news = News::default();
-        for (member, share) in std::mem::take(&mut self.members) {
+        for (member, share) in members {
             let id = member.write.id.as_ref();
             match self.session {
                 Some(session) if failure.sent => {
@@ -352,9 +403,6 @@ impl<'a> Batch<'a> {
                 _ => self.shared.journal.forget(id),
             }
             news.tell(member, Told::Failed(failure.clone()));
-        }
-        if !failure.sent {
-            self.give_session_back();
         }
     }
 
@@ -371,7 +419,7 @@ impl<'a> Batch<'a> {
             principal: self.principal,
             session,
             tried: self.tried,
-            may_reuse,
+            may_reuse: may_reuse && !self.leaves_doubt,
             waiting: self.members.into(),
         };
         tokio::spawn(settling.run());
@@ -381,6 +429,15 @@ impl<'a> Batch<'a> {
         if let Some(session) = self.session.take() {
             self.shared.sessions.give_back(self.principal, session);
         }
+    }
+}
+
+/// Gives each write its place among the statements of a batch that hasn't been sent.
+fn number(members: &mut [(Member, Share)]) {
+    let mut first = 0;
+    for (_, share) in members {
+        share.first = first;
+        first += share.count;
     }
 }
 

@@ -164,6 +164,8 @@ async fn alone(shared: &Shared, next: &OwnedNext, member: Member) {
         .alone(Alone::OnlyOne, &mut request, next.borrow())
         .await;
     member.ticket.tell(match outcome {
+        // A retry that waits for it has a client of its own.
+        _ if member.callers.is_one_given_up() => Told::Alone(Alone::Gone),
         Ok(reply) => Told::Answer(Reply::for_several(reply.body()), request.tried()),
         Err(failure) => Told::Failed(failure),
     });

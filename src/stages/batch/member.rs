@@ -9,7 +9,9 @@ use tokio::time::Instant;
 use super::key::Write;
 use super::stats::Alone;
 use crate::memory::Live;
-use crate::pipeline::{Exchanges, Failure, Origin, Principal, Reply, Request, Tried, home};
+use crate::pipeline::{
+    Callers, Exchanges, Failure, Origin, Principal, Reply, Request, Tried, home,
+};
 use crate::wire::frame::Frame;
 use crate::wire::op_msg::OpMsg;
 
@@ -66,6 +68,8 @@ pub(super) struct Member {
     pub since: Instant,
     pub listeners: Vec<Exchanges>,
     pub origin: Option<Arc<Origin>>,
+    /// Its client, which may go.
+    pub callers: Callers,
     /// Its client's thread, and the runtime there.
     pub home: usize,
     pub runtime: Handle,
@@ -82,6 +86,7 @@ impl Member {
             since: Instant::now(),
             listeners: request.listeners.clone(),
             origin: request.origin.clone(),
+            callers: request.callers.clone(),
             home: home(),
             runtime: Handle::current(),
             _live: live,
@@ -105,6 +110,7 @@ impl Member {
         Some(Request {
             listeners: self.listeners.clone(),
             origin: self.origin.clone(),
+            callers: self.callers.clone(),
             ..Request::new(self.frame.clone(), msg, principal)
         })
     }

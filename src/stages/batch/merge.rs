@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::key::{self, Write};
 use super::member::Member;
 use super::statement;
-use crate::pipeline::{Origin, OwnSession, Principal, Request};
+use crate::pipeline::{Callers, Origin, OwnSession, Principal, Request};
 use crate::wire::build::{self, DocBuf};
 use crate::wire::doc;
 use crate::wire::frame::Frame;
@@ -93,6 +93,7 @@ pub(super) fn merged<'a>(
     )?;
     let origins = members.clone().filter_map(|m| m.origin.as_deref());
     merged.origin = Origin::of_all(origins).map(Arc::new);
+    merged.callers = Callers::of_all(members.clone().map(|m| &m.callers));
     merged.listeners = members.flat_map(|m| m.listeners.clone()).collect();
     Some(merged)
 }
@@ -161,6 +162,7 @@ pub(super) fn statement(
     Some(Request {
         listeners: original.listeners.clone(),
         origin: original.origin.clone(),
+        callers: original.callers.clone(),
         ..limited_by_server(bytes, &original.principal)?
     })
 }

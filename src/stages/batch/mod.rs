@@ -366,7 +366,7 @@ impl Drop for Place<'_> {
             && let Some(member) = self.shared.groups.leave(&self.key, &self.ticket)
         {
             // (For a retry that waits for it.)
-            self.shared.send_away(member, Alone::Refused);
+            self.shared.send_away(member, Alone::Gone);
         }
     }
 }

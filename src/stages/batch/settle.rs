@@ -13,7 +13,7 @@ use super::member::{Member, Told};
 use super::merge;
 use super::split::{self, Share};
 use crate::command::ReplyView;
-use crate::pipeline::{Failure, OwnSession, OwnedNext, Reply, Tried};
+use crate::pipeline::{Failure, Fault, OwnSession, OwnedNext, Reply, Tried};
 
 /// A batch that as a whole can't be answered, in a task beside the queue. Each write gets a slice
 /// of time as long as others wait, so that one whose document is blocked doesn't hold up the rest:
@@ -53,7 +53,7 @@ impl Settling {
                 Err(failure) => {
                     is_settled = false;
                     // Where there's nobody to ask, nobody is kept waiting for the same.
-                    let is_over = !failure.sent;
+                    let is_over = !failure.sent && !matches!(failure.fault, Fault::ClientGone);
                     self.fail(&member, &share, &tried, failure.clone());
                     while is_over && let Some((member, share)) = self.waiting.pop_front() {
                         self.fail(&member, &share, &self.tried, failure.clone());

@@ -51,11 +51,13 @@ pub enum Alone {
     Refused,
     /// The server's profiler records every operation of the database.
     Profiler,
+    /// Its client had gone before it was sent: it left its batch.
+    Gone,
 }
 
 impl Alone {
     /// All of them, in order.
-    pub const ALL: [Alone; 20] = [
+    pub const ALL: [Alone; 21] = [
         Alone::First,
         Alone::OnlyOne,
         Alone::Transaction,
@@ -76,6 +78,7 @@ impl Alone {
         Alone::WaitedLong,
         Alone::Refused,
         Alone::Profiler,
+        Alone::Gone,
     ];
 
     /// The word in metrics and status.
@@ -101,6 +104,7 @@ impl Alone {
             Alone::WaitedLong => "waited_long",
             Alone::Refused => "refused",
             Alone::Profiler => "profiler",
+            Alone::Gone => "gone",
         }
     }
 }

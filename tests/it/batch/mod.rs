@@ -4,7 +4,7 @@
 mod changes;
 mod crowd;
 mod few;
-mod held;
+pub mod held;
 mod kills;
 mod large_errors;
 mod replies;

@@ -4,6 +4,7 @@ mod again;
 mod doubt;
 mod far;
 mod few;
+mod gone;
 mod model;
 mod random;
 mod retried;
@@ -21,7 +22,7 @@ use super::{Alone, Batch};
 use crate::command::{Footprint, Namespace};
 use crate::config;
 use crate::pipeline::scripted::{fill_trail, request};
-use crate::pipeline::{Failure, Fences, Pipeline, Request, Stage};
+use crate::pipeline::{Callers, Failure, Fences, Pipeline, Request, Stage};
 
 struct Setup {
     pipeline: Arc<Pipeline>,
@@ -66,8 +67,13 @@ impl Setup {
     }
 
     fn send(&self, command: Document) -> tokio::task::JoinHandle<Answered> {
+        self.send_from(Callers::None, command)
+    }
+
+    fn send_from(&self, callers: Callers, command: Document) -> tokio::task::JoinHandle<Answered> {
         let pipeline = Arc::clone(&self.pipeline);
         let mut request = request(&command);
+        request.callers = callers;
         if self.trails_are_full {
             fill_trail(&mut request);
         }
@@ -97,10 +103,19 @@ impl Setup {
         &self,
         commands: impl IntoIterator<Item = Document>,
     ) -> Vec<tokio::task::JoinHandle<Answered>> {
+        let commands = commands.into_iter().map(|c| (Callers::None, c));
+        self.queued_from(commands).await
+    }
+
+    async fn queued_from(
+        &self,
+        commands: impl IntoIterator<Item = (Callers, Document)>,
+    ) -> Vec<tokio::task::JoinHandle<Answered>> {
         let before = self.model.arrived();
         let leader = self.send(insert(1_000_000 + before as i32));
         self.until(|| self.model.arrived() > before).await;
-        let handles: Vec<_> = commands.into_iter().map(|c| self.send(c)).collect();
+        let send = |(callers, command)| self.send_from(callers, command);
+        let handles: Vec<_> = commands.into_iter().map(send).collect();
         let shared = &self.batch.shared;
         self.until(|| shared.groups.queued() == handles.len()).await;
         drop(leader);

@@ -166,6 +166,10 @@ impl Model {
 impl Backend for Model {
     fn call<'a>(&'a self, request: &'a mut Request) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
+            let callers = request.callers.clone();
+            let Some(_under_way) = callers.set_out() else {
+                return Err(Failure::unsent(Fault::ClientGone));
+            };
             let reply = self.answer(request).await?;
             Ok(Reply::document(&request.frame, &reply.to_vec().unwrap()))
         })
