@@ -12,6 +12,13 @@ use crate::wire::doc;
 
 /// Handles `saslStart`, `saslContinue`, `authenticate` or `logout`.
 pub(super) async fn step(connection: &mut Connection, request: &Request) -> Result<(), Close> {
+    let silent = request.msg.more_to_come();
+    if silent && request.command.name() != "logout" {
+        // (Passed on as it is, it would get no reply from the server either.)
+        let why = "a login needs replies, and the message wants none (moreToCome)";
+        connection.complain(Complaint::LoginRefused, "silent", why);
+        return Ok(());
+    }
     let reply = match request.command.name() {
         "logout" => {
             // The link stays with its principal; it's this client that leaves it.
@@ -35,6 +42,9 @@ pub(super) async fn step(connection: &mut Connection, request: &Request) -> Resu
             ))
         }
     };
+    if silent {
+        return Ok(());
+    }
     let reply = reply.unwrap_or_else(|error| Reply::document(&request.frame, &error.document()));
     connection.write(&request.frame, &reply).await
 }

@@ -14,6 +14,7 @@ use bytes::BytesMut;
 use futures_util::future::OptionFuture;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
@@ -159,6 +160,9 @@ impl Connection {
             if let Err(close) = self.handle(frame).await {
                 break close;
             }
+            // What is answered without waiting never yields by itself: a client that sends on without a pause
+            // would keep its worker from all others.
+            consume_budget().await;
         };
         let what = match end {
             Close::Ended | Close::Io(_) => return,

@@ -16,6 +16,9 @@ use crate::wire::doc;
 /// Answers a hello that came as OP_MSG.
 pub(super) async fn hello(connection: &mut Connection, request: &Request) -> Result<(), Close> {
     let document = answer(connection, &request.command).await?;
+    if request.msg.more_to_come() {
+        return Ok(());
+    }
     let reply = Reply::document(&request.frame, &document);
     connection.write(&request.frame, &reply).await
 }

@@ -56,7 +56,10 @@ pub fn start(upstream: SocketAddr, rtt: Duration) -> Result<Peer, ProcessError> 
 /// The listener can't be bound, or the kernel refuses to be waited for.
 pub fn serve(args: &RelayArgs) -> io::Result<()> {
     let mut relay = Relay::bind(args.upstream, Duration::from_micros(args.rtt_us) / 2)?;
-    println!("{READY}{}", relay.listener.local_addr()?);
+    let address = relay.listener.local_addr()?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{READY}{address}").and_then(|()| out.flush())?;
+    drop(out);
     relay.run()
 }
 

@@ -6,4 +6,5 @@ mod exhaust;
 mod logins;
 mod logs;
 mod stuck;
+mod turns;
 mod waiting;
