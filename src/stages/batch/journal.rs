@@ -6,9 +6,13 @@
 //! joins the first try, is asked of the server under the batch's numbers, or goes alone as the
 //! first try did.
 //!
-//! A write that went by itself and was given up or lost may still land. Directly, the session's next number makes
-//! the server refuse it then; a batch has a number of the proxy's own. So tries of retryable writes, of every
-//! kind, are counted until they are over, and what comes behind one that isn't goes by itself.
+//! A session's writes land in the session's order, whoever gave up on one of them. Directly the server sees to that: it runs
+//! one number of a session at a time, and refuses it once it knows a higher one. A batch has a number of the proxy's own, so:
+//! - A number that went by itself and was given up or lost may still land. Tries of every kind, and transactions, are
+//!   counted until they are over, and what comes behind one that isn't goes by itself: then the server knows.
+//! - Whatever comes behind a number that is in a batch waits until that is over ([`Ahead::InBatch`]). Behind one whose batch got no
+//!   answer the batch's own number is ended at the server first ([`Ahead::MayLand`]).
+//! - What comes behind a later number that went in a batch is refused, as the server would.
 //!
 //! A session's writes come one after the other, so its newest one is enough. Bounded: two
 //! generations, and when the young one is full the old one is dropped; an entry outlives at least
@@ -68,8 +72,10 @@ pub(super) enum State {
 }
 
 /// Where a write of unknown outcome was.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Doubt {
+    /// The key of its group, which names the collection.
+    pub group: Arc<[u8]>,
     /// The batch.
     pub session: OwnSession,
     /// Its first statement there.
@@ -78,6 +84,16 @@ pub(super) struct Doubt {
     pub count: usize,
     /// The proxy has already sent it again.
     pub retried: bool,
+    /// The server may carry it out later: a try got no answer, and nothing has ended the batch's number since.
+    pub may_land: bool,
+}
+
+/// An earlier write of a session, which must not land after the one at hand.
+pub(super) enum Ahead {
+    /// It waits for a batch, or is in one: its ticket is told when that is over.
+    InBatch(Arc<Ticket>),
+    /// It was in a batch that got no answer.
+    MayLand(WriteId, Doubt),
 }
 
 /// What the journal says of a write that has just come.
@@ -91,6 +107,18 @@ pub(super) enum Found {
     Known(State),
     /// A later write of its session was seen.
     Outdated(i64),
+    /// Nothing was noted: an earlier write of its session must be over first.
+    Behind(Ahead),
+}
+
+/// What the journal says of a write that is about to be sent by itself.
+pub(super) enum Begun {
+    /// It is noted as under way.
+    Noted,
+    /// A later write of its session went in a batch, so that the server doesn't know of it.
+    Outdated(i64),
+    /// Nothing was noted: an earlier write of its session must be over first.
+    Behind(Ahead),
 }
 
 impl Journal {
@@ -117,6 +145,7 @@ impl Journal {
                 Found::Known(state)
             }
             Some(entry) if entry.number > write.number => Found::Outdated(entry.number),
+            Some(entry) if let Some(ahead) = entry.ahead(write) => Found::Behind(ahead),
             _ => {
                 let queued = State::Queued(Arc::clone(ticket));
                 generations.put(write, queued, self.capacity);
@@ -141,17 +170,24 @@ impl Journal {
         }
     }
 
-    /// A try of a write is about to be sent by itself.
-    pub fn begin_try(&self, write: &WriteId) {
+    /// A try of a write is about to be sent by itself. `in_transaction`: a statement of a transaction, which is one try until
+    /// it is over.
+    pub fn begin_try(&self, write: &WriteId, in_transaction: bool) -> Begun {
         let mut generations = self.generations.lock();
-        if generations
-            .get(write)
-            .is_none_or(|entry| entry.number < write.number)
-        {
-            generations.put(write, State::Alone, self.capacity);
+        match generations.get(write) {
+            Some(entry) if entry.number > write.number => {
+                // (Of what went by itself the server knows.)
+                if !matches!(entry.state, State::Alone) {
+                    return Begun::Outdated(entry.number);
+                }
+            }
+            Some(entry) if entry.number == write.number => {}
+            Some(entry) if let Some(ahead) = entry.ahead(write) => return Begun::Behind(ahead),
+            _ => generations.put(write, State::Alone, self.capacity),
         }
         generations.with_stray(write, |stray| match stray {
             Some(of) if of.number > write.number => {}
+            Some(of) if of.number == write.number && in_transaction => {}
             Some(of) if of.number == write.number => of.tries += 1,
             _ => {
                 *stray = Some(Stray {
@@ -160,6 +196,17 @@ impl Journal {
                 });
             }
         });
+        Begun::Noted
+    }
+
+    /// The number of a write's batch was ended at the server.
+    pub fn note_ended(&self, write: &WriteId) {
+        if let Some(entry) = self.generations.lock().get_mut(write)
+            && entry.number == write.number
+            && let State::Doubt(doubt) = &mut entry.state
+        {
+            doubt.may_land = false;
+        }
     }
 
     /// It was carried out, and can't land later. (Nor can earlier writes: the server has heard of this one's number.)
@@ -203,13 +250,16 @@ impl Journal {
 
 impl Generations {
     fn with_stray(&mut self, write: &WriteId, change: impl FnOnce(&mut Option<Stray>)) {
+        if let Some(entry) = self.get_mut(write) {
+            change(&mut entry.stray);
+        }
+    }
+
+    fn get_mut(&mut self, write: &WriteId) -> Option<&mut Entry> {
         let place = write.place();
-        let entry = match self.young.get_mut(&place) {
+        match self.young.get_mut(&place) {
             Some(entry) => Some(entry),
             None => self.old.get_mut(&place),
-        };
-        if let Some(entry) = entry {
-            change(&mut entry.stray);
         }
     }
 
@@ -228,6 +278,20 @@ impl Generations {
         self.young.insert(write.place(), entry);
         if self.young.len() > capacity {
             self.old = std::mem::take(&mut self.young);
+        }
+    }
+}
+
+impl Entry {
+    /// What must be over before a later write of the session goes on.
+    fn ahead(&self, later: &WriteId) -> Option<Ahead> {
+        match &self.state {
+            State::Queued(ticket) if !ticket.is_told() => Some(Ahead::InBatch(Arc::clone(ticket))),
+            State::Doubt(doubt) if doubt.may_land => {
+                let number = self.number;
+                Some(Ahead::MayLand(WriteId { number, ..*later }, doubt.clone()))
+            }
+            _ => None,
         }
     }
 }

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::harmless::{is_harmless_document, is_harmless_statement};
 use super::statement::Single;
 use super::stats::Alone;
 use crate::command::{Command, FieldName, Names, ValueKey};
@@ -103,9 +102,6 @@ impl Write {
             }
             _ if count > 1 => return Err(Alone::Several),
             WriteKind::Update | WriteKind::Delete => {
-                if !is_harmless_statement(&documents) {
-                    return Err(Alone::Document);
-                }
                 let single = Single::read(kind, &documents)?;
                 let allowed = match wanted.retryable_updates {
                     RetryableUpdates::Never => false,
@@ -145,9 +141,6 @@ fn may_insert(
 ) -> Result<(), Alone> {
     if count > 1 && fields.ordered {
         return Err(Alone::Ordered);
-    }
-    if !doc::documents(documents).all(|d| d.is_ok_and(is_harmless_document)) {
-        return Err(Alone::Document);
     }
     let has_id = |d: Result<&[u8], _>| d.is_ok_and(|d| doc::find(d, "_id").is_some());
     if is_retryable && !doc::documents(documents).all(has_id) {
@@ -268,17 +261,24 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The retryable write that a request is, of whatever kind.
+/// The retryable write or transaction that a request is part of, of whatever kind.
 pub(super) fn write_id(request: &Request) -> Option<WriteId> {
     let command = &request.command;
-    if !command.is_retryable_write() {
-        return None;
-    }
+    let number = command.txn_number?;
     Some(WriteId {
         principal: request.principal.id,
         session: session(command.lsid()?)?,
-        number: command.txn_number?,
+        number,
     })
+}
+
+/// Kind, database and collection that a group's key names.
+pub(super) fn place(key: &[u8]) -> Option<(WriteKind, &str, &str)> {
+    let (&first, rest) = key.split_first()?;
+    let kind = WriteKind::ALL.into_iter().find(|&k| k as u8 == first)?;
+    let mut names = rest.get(size_of::<u64>()..)?.split(|&byte| byte == 0);
+    let mut name = || std::str::from_utf8(names.next()?).ok();
+    Some((kind, name()?, name()?))
 }
 
 /// The field of [`list`].

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::journal::Doubt;
 use super::key::{self, Write};
 use super::member::Member;
-use super::{kinds, statement};
-use crate::pipeline::{Callers, CollectionId, Origin, OwnSession, Principal, Request};
+use super::statement;
+use crate::config::WriteKind;
+use crate::pipeline::{Callers, Origin, OwnSession, Principal, Request};
 use crate::wire::build::{self, DocBuf};
 use crate::wire::doc;
 use crate::wire::frame::Frame;
@@ -22,12 +24,13 @@ pub(super) enum Form {
     Bulk,
 }
 
-/// Several clients' writes as one, with the session and the collection that it is for. `limit`: its
+/// Several clients' writes as one. `session`: what makes sending it again exact. `limit`: its
 /// `maxTimeMS`, for the server only: it bounds how long a blocked document holds up the others, not
 /// how long all wait for a link or a primary. `None` never happens: the first member's parts have been parsed before.
 pub(super) fn merged<'a>(
     members: impl Iterator<Item = &'a Member> + Clone,
-    (form, session, guard): (Form, Option<&OwnSession>, Option<&CollectionId>),
+    form: Form,
+    session: Option<&OwnSession>,
     limit: Option<u64>,
 ) -> Option<Request> {
     let first = members.clone().next()?;
@@ -45,9 +48,6 @@ pub(super) fn merged<'a>(
     }
     if let Some(limit) = limit {
         body.append_i64("maxTimeMS", limit as i64);
-    }
-    if let (Form::Plain, Some(guard)) = (form, guard) {
-        kinds::append_guard(&mut body, guard);
     }
     // The server's clock must pass whatever any of the clients has seen.
     let times = members
@@ -84,9 +84,6 @@ pub(super) fn merged<'a>(
     }
     let mut namespace = DocBuf::new();
     namespace.append_str("ns", &format!("{}.{}", command.db(), command.collection()?));
-    if let Some(guard) = guard {
-        kinds::append_guard(&mut namespace, guard);
-    }
     let namespace = namespace.finish();
     let sequences: &[(&str, &[u8])] = match form {
         Form::Plain => &[(key::list(kind), &documents)],
@@ -114,12 +111,7 @@ pub(super) fn more_results(
     body.append_i64("getMore", cursor);
     body.append_str("collection", collection);
     // (A cursor is read in the API version that it was made in.)
-    for element in doc::elements(like.request()?.command.body()) {
-        let element = element.ok()?;
-        if element.key.starts_with("api") {
-            body.append_raw(element.raw);
-        }
-    }
+    append_api(&mut body, like.request()?.command.body())?;
     if let Some(session) = session {
         session.append_id(&mut body);
     }
@@ -170,6 +162,60 @@ pub(super) fn statement(
         callers: original.callers.clone(),
         ..limited_by_server(bytes, &original.principal)?
     })
+}
+
+/// A write of the number after that of a batch, of the batch's kind and to its collection, which changes nothing.
+pub(super) fn empty(like: &Request, doubt: &Doubt) -> Option<Request> {
+    let (kind, db, collection) = key::place(&doubt.group)?;
+    let session = OwnSession {
+        number: doubt.session.number.checked_add(1)?,
+        ..doubt.session
+    };
+    let nothing = |filter: &mut DocBuf| {
+        filter.append_doc_with("_id", |id| {
+            id.append_array("$in", |_| {});
+        });
+    };
+    let mut body = DocBuf::with_capacity(256);
+    body.append_str(kind.as_str(), collection);
+    body.append_array(key::list(kind), |list| {
+        list.push_doc_with(|statement| match kind {
+            // The server refuses such an `_id`, as this document's own fault.
+            WriteKind::Insert => {
+                statement.append_array("_id", |_| {});
+            }
+            WriteKind::Update => {
+                statement.append_doc_with("q", nothing);
+                statement.append_doc_with("u", |update| {
+                    update.append_doc_with("$set", |set| {
+                        set.append_i32("v", 1);
+                    });
+                });
+            }
+            WriteKind::Delete => {
+                statement.append_doc_with("q", nothing);
+                statement.append_i32("limit", 1);
+            }
+        });
+    });
+    session.append(&mut body);
+    append_api(&mut body, like.command.body())?;
+    body.append_doc_with("writeConcern", |concern| {
+        concern.append_i32("w", 1);
+    });
+    body.append_str("$db", db);
+    limited_by_server(build::op_msg(1, 0, 0, &body.finish()), &like.principal)
+}
+
+/// The API version that a command names.
+fn append_api(body: &mut DocBuf, of: &[u8]) -> Option<()> {
+    for element in doc::elements(of) {
+        let element = element.ok()?;
+        if element.key.starts_with("api") {
+            body.append_raw(element.raw);
+        }
+    }
+    Some(())
 }
 
 fn request(like: &Member, bytes: Bytes) -> Option<Request> {

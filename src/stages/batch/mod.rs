@@ -32,10 +32,8 @@ mod at_once;
 mod batch;
 mod commit;
 mod facts;
-mod harmless;
 mod journal;
 mod key;
-mod kinds;
 mod late;
 mod member;
 mod merge;
@@ -56,9 +54,8 @@ use std::time::Duration;
 use self::at_once::AtOnce;
 use self::commit::Turn;
 use self::facts::Facts;
-use self::journal::{Found, Journal, State};
+use self::journal::{Begun, Found, Journal, State};
 use self::key::{Wanted, Write, WriteId};
-use self::kinds::Kinds;
 use self::member::{Member, Ticket, Told};
 use self::queue::{Entered, Groups};
 pub use self::stats::{Alone, BatchStats, Quantiles};
@@ -66,26 +63,12 @@ use crate::command::Kind;
 use crate::config::{self, WriteKind};
 use crate::memory;
 use crate::pipeline::{
-    Answer, Collections, Failure, Fences, Horizon, Next, Outcome, OwnSessions, Reply, Request,
-    Stage, UpstreamFacts,
+    Answer, Failure, Fences, Next, Outcome, OwnSessions, Reply, Request, Stage, UpstreamFacts,
 };
 
 /// The write-batching stage.
 pub struct Batch {
     shared: Arc<Shared>,
-}
-
-/// What batching asks others for.
-#[derive(Clone)]
-pub struct Knowledge {
-    /// Where transactions are open, and whether definitions have changed.
-    pub fences: Arc<Fences>,
-    /// What the upstream can do.
-    pub upstream: Arc<UpstreamFacts>,
-    /// What names mean.
-    pub collections: Arc<Collections>,
-    /// How far the watch has come.
-    pub horizon: Arc<Horizon>,
 }
 
 /// What requests and batches have in common.
@@ -94,7 +77,6 @@ struct Shared {
     journal: Journal,
     sessions: OwnSessions,
     facts: Facts,
-    collections: Arc<Kinds>,
     fences: Arc<Fences>,
     stats: BatchStats,
     kinds: Vec<WriteKind>,
@@ -107,8 +89,14 @@ struct Shared {
 }
 
 impl Batch {
-    /// Nothing is under way. `most_at_once`: commands of a group that may be under way at any distance.
-    pub fn new(config: &config::Batch, most_at_once: usize, knowledge: &Knowledge) -> Batch {
+    /// Nothing is under way. `fences` know where transactions are open, `facts` what the upstream can do.
+    /// `most_at_once`: commands of a group that may be under way at any distance.
+    pub fn new(
+        config: &config::Batch,
+        most_at_once: usize,
+        fences: Arc<Fences>,
+        facts: Arc<UpstreamFacts>,
+    ) -> Batch {
         let shared = Shared {
             groups: Groups::new(AtOnce {
                 near: config.at_once,
@@ -116,9 +104,8 @@ impl Batch {
             }),
             journal: Journal::new(config.journal),
             sessions: OwnSessions::default(),
-            facts: Facts::new(Arc::clone(&knowledge.upstream)),
-            collections: Arc::new(Kinds::new(knowledge)),
-            fences: Arc::clone(&knowledge.fences),
+            facts: Facts::new(facts),
+            fences,
             stats: BatchStats::default(),
             kinds: config.kinds.clone(),
             wanted: Wanted {
@@ -185,6 +172,15 @@ impl Shared {
         next: Next<'a>,
     ) -> Answer<'a> {
         self.stats.client_write(kind);
+        self.enter(kind, request, next)
+    }
+
+    fn enter<'a>(
+        self: &'a Arc<Self>,
+        kind: WriteKind,
+        request: &'a mut Request,
+        next: Next<'a>,
+    ) -> Answer<'a> {
         let write = match self.eligible(kind, request) {
             Ok(write) => write,
             Err(why) => return self.alone(why, request, next),
@@ -200,12 +196,18 @@ impl Shared {
                 Found::Known(state) => {
                     return self.again(state, write, ticket, request, next);
                 }
+                Found::Behind(ahead) => {
+                    return Answer::later(async move {
+                        self.pass(ahead, request, next).await?;
+                        self.enter(kind, request, next).await
+                    });
+                }
                 Found::Outdated(newer) => {
                     return Answer::Now(Ok(retried::too_old(request, id.number, newer)));
                 }
             }
         }
-        if let Err(why) = self.may_queue(&write, request, next) {
+        if let Err(why) = self.may_queue(&write, request) {
             self.goes_alone(write.id.as_ref(), &ticket, why);
             return self.alone(why, request, next);
         }
@@ -226,7 +228,7 @@ impl Shared {
     }
 
     /// Whether it may be batched just now.
-    fn may_queue(&self, write: &Write, request: &Request, next: Next<'_>) -> Result<(), Alone> {
+    fn may_queue(&self, write: &Write, request: &Request) -> Result<(), Alone> {
         if request.recorded {
             return Err(Alone::Profiler);
         }
@@ -252,8 +254,7 @@ impl Shared {
                 return Err(Alone::Held);
             }
         }
-        let may_merge = self.collections.may_merge(write.kind, request, next);
-        may_merge.map(drop)
+        Ok(())
     }
 
     /// A write that is in no batch, and won't be: so are its retries.
@@ -272,17 +273,30 @@ impl Shared {
         self.by_itself(request, next)
     }
 
-    /// Sends a command as it came. Of a retryable write the journal hears, for later ones of its session, until it is
-    /// known to be over: given up or lost, it may still land.
+    /// Sends a command as it came. Of a write with a number the journal hears, for later ones of its session, until it is
+    /// known to be over: given up or lost, it may still land. So may a transaction's commit.
     fn by_itself<'a>(&'a self, request: &'a mut Request, next: Next<'a>) -> Answer<'a> {
         let Some(id) = key::write_id(request) else {
             return next.run(request);
         };
-        self.journal.begin_try(&id);
+        let in_transaction = request.command.in_transaction;
+        match self.journal.begin_try(&id, in_transaction) {
+            Begun::Noted => {}
+            Begun::Behind(ahead) => {
+                return Answer::later(async move {
+                    self.pass(ahead, request, next).await?;
+                    self.by_itself(request, next).await
+                });
+            }
+            Begun::Outdated(newer) => {
+                return Answer::Now(Ok(retried::too_old(request, id.number, newer)));
+            }
+        }
+        let ends = !in_transaction || matches!(request.command.kind, Kind::Commit | Kind::Abort);
         Answer::later(async move {
             let outcome = next.run(request).await;
             let is_carried_out = |reply: &Reply| reply.is_mere_success() || reply.view().ok;
-            if outcome.as_ref().is_ok_and(is_carried_out) && !request.progress.in_doubt {
+            if ends && outcome.as_ref().is_ok_and(is_carried_out) && !request.progress.in_doubt {
                 self.journal.end_try(&id);
             }
             outcome

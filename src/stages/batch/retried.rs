@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
-use super::journal::{Doubt, State};
-use super::key::Write;
+use tokio::time::timeout_at;
+
+use super::journal::{Ahead, Doubt, State};
+use super::key::{Write, WriteId};
 use super::member::{Ticket, Told};
 use super::stats::Alone;
 use super::{Shared, merge, split};
 use crate::command::{ErrorReply, labels};
-use crate::pipeline::{Answer, Failure, Next, Outcome, Reply, Request};
+use crate::pipeline::{Answer, Failure, Fault, Next, Outcome, Reply, Request};
 
 impl Shared {
     /// A retry.
@@ -59,7 +61,7 @@ impl Shared {
     /// might land after the session's next write.
     fn resolve(
         self: &Arc<Self>,
-        doubt: Doubt,
+        mut doubt: Doubt,
         write: &Write,
         ticket: &Arc<Ticket>,
         request: &Request,
@@ -81,6 +83,7 @@ impl Shared {
         let ticket = Arc::clone(ticket);
         tokio::spawn(async move {
             let outcome = next.borrow().run(&mut asked).await;
+            doubt.may_land |= asked.progress.in_doubt || outcome.as_ref().is_err_and(|f| f.sent);
             let mut state = State::Doubt(doubt);
             let told = match outcome {
                 Ok(reply) => {
@@ -99,6 +102,61 @@ impl Shared {
             shared.journal.set(id.as_ref(), state);
             ticket.tell(told);
         });
+    }
+}
+
+impl Shared {
+    /// Waits until an earlier write of the session is over. An error: it may land still, and the request must not be sent.
+    pub(super) async fn pass(
+        &self,
+        ahead: Ahead,
+        request: &Request,
+        next: Next<'_>,
+    ) -> Result<(), Failure> {
+        let passed = async {
+            match ahead {
+                Ahead::InBatch(ticket) => {
+                    ticket.told().await;
+                    Ok(())
+                }
+                Ahead::MayLand(earlier, doubt) => self.end(&earlier, &doubt, request, next).await,
+            }
+        };
+        match request.deadline() {
+            None => passed.await,
+            Some(deadline) => timeout_at(deadline, passed)
+                .await
+                .unwrap_or_else(|_| Err(Failure::unsent(Fault::MaxTimeExpired))),
+        }
+    }
+
+    /// Ends the number of a batch that got no answer, by a write of the next number that changes nothing: the server begins
+    /// that when the batch isn't under way any more, and refuses the batch from then on. (Other writes of that batch can't be
+    /// asked for after that: to their clients their outcome stays unknown.)
+    async fn end(
+        &self,
+        earlier: &WriteId,
+        doubt: &Doubt,
+        request: &Request,
+        next: Next<'_>,
+    ) -> Result<(), Failure> {
+        let may_land = || Failure {
+            fault: Fault::LinkLost(
+                "an earlier write of this session may still be under way".to_owned(),
+            ),
+            sent: false,
+        };
+        let mut empty = merge::empty(request, doubt).ok_or_else(may_land)?;
+        let reply = match next.run(&mut empty).await {
+            Ok(reply) => reply,
+            Err(failure) => return Err(Failure::unsent(failure.fault)),
+        };
+        let view = reply.view();
+        if !view.ok && view.code != Some(TRANSACTION_TOO_OLD.0) {
+            return Err(may_land());
+        }
+        self.journal.note_ended(earlier);
+        Ok(())
     }
 }
 

@@ -74,7 +74,7 @@ impl Settling {
                 let stays = must_stay_askable(&view) || may_still_land;
                 is_settled &= !stays;
                 let state = match stays {
-                    true => in_doubt(session, &share, &tried),
+                    true => in_doubt(session, &member, &share, &tried, tried.progress.in_doubt),
                     false => State::Done(part.clone()),
                 };
                 self.shared.journal.set(member.write.id.as_ref(), state);
@@ -89,7 +89,7 @@ impl Settling {
     fn fail(&self, member: &Member, share: &Share, tried: &Tried, mut failure: Failure) {
         // Sent or not, it may have been executed with the batch.
         failure.sent = true;
-        let state = in_doubt(self.session, share, tried);
+        let state = in_doubt(self.session, member, share, tried, true);
         self.shared.journal.set(member.write.id.as_ref(), state);
         member.ticket.tell(Told::Failed(failure));
     }

@@ -6,8 +6,8 @@ mod crowd;
 mod few;
 pub mod held;
 mod kills;
-mod kinds;
 mod large_errors;
+mod order;
 mod replies;
 mod tries;
 

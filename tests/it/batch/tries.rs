@@ -41,14 +41,10 @@ impl Parts {
         for _ in 0..=FOLLOWERS {
             clients.push(RawClient::connect(proxy.address()).await.unwrap());
         }
-        let mut direct = direct.unwrap();
-        ask(&mut direct, &doc! {"create": "c", "$db": "d"})
-            .await
-            .unwrap();
-        until_it_batches(&proxy, "d", "c").await;
+        until_it_batches(&proxy).await;
         Parts {
             deployment,
-            direct,
+            direct: direct.unwrap(),
             proxy,
             clients,
         }
