@@ -7,11 +7,13 @@
 //!
 //! - `tally`: what is counted. `shard`: where a thread counts.
 //! - `record`: a shape and its sums. `table`: the shapes that are kept, a bounded number.
+//! - `opened`: which shape a `getMore` counts towards.
 //! - `sample`: real commands, kept in memory only, for the advisor.
 //! - `slow`: the slow log.
 //!
 //! A request counts under the shape in which it left this stage's inside: what rewriting made of it.
 
+mod opened;
 mod record;
 mod sample;
 mod shard;
@@ -30,19 +32,21 @@ pub use self::record::ShapeReport;
 pub use self::slow::SlowRequest;
 pub use self::tally::{Counts, Fate};
 
+use self::opened::{Opened, waits};
 use self::shard::Shard;
 use self::slow::SlowLog;
 use self::table::Table;
 use self::tally::Seen;
-use crate::command::{returned, shape_id};
+use crate::command::{Kind, ShapeId, returned, shape_id};
 use crate::config;
-use crate::pipeline::{Answer, Decision, Next, Observed, Outcome, Request, Stage, Workload};
+use crate::pipeline::{Answer, Decision, Next, Observed, Outcome, Reply, Request, Stage, Workload};
 
 /// The profiler.
 pub struct Profile {
     shards: Box<[Shard]>,
     table: Table,
     slow: SlowLog,
+    opened: Opened,
     /// Seconds since the start, by the sweep.
     second: AtomicU32,
 }
@@ -56,6 +60,7 @@ impl Profile {
             shards: (0..shards).map(|_| Shard::default()).collect(),
             table: Table::new(config.max_shapes, samples),
             slow: SlowLog::new(config),
+            opened: Opened::default(),
             second: AtomicU32::new(0),
         }
     }
@@ -107,14 +112,49 @@ impl Profile {
             true => Duration::ZERO,
             false => request.took(),
         };
-        let seen = Seen::new(request, outcome, fate, weight, took);
+        let mut seen = Seen::new(request, outcome, fate, weight, took);
+        let opener = self.opener(request).filter(|_| !seen.failed);
+        seen.continues = opener.is_some();
         let known = request.known.map(|known| known.shape);
-        let id = known.unwrap_or_else(|| shape_id(&request.command, &request.msg));
+        let id = opener
+            .or(known)
+            .unwrap_or_else(|| shape_id(&request.command, &request.msg));
+        if let Ok(reply) = outcome {
+            self.note_cursor(request, reply, id, fate);
+        }
         let second = self.second.load(Relaxed);
         let shard = self.shards.get(thread() & (self.shards.len() - 1));
         let record = shard.and_then(|shard| shard.add(id, &seen, second, request, &self.table));
         if took >= self.slow.threshold {
             self.slow.note(request, &seen, record.as_deref());
+        }
+    }
+
+    /// The shape of the command whose result a `getMore` continues, if it is kept.
+    fn opener(&self, request: &Request) -> Option<ShapeId> {
+        let more = request.command.kind == Kind::GetMore;
+        let cursor = more.then(|| request.command.cursor_id()).flatten()?;
+        let id = self.opened.by(cursor)?;
+        self.table.known(id).map(|_| id)
+    }
+
+    fn note_cursor(&self, request: &Request, reply: &Reply, id: ShapeId, fate: Fate) {
+        let open = |reply: &Reply| reply.view().cursor_id.filter(|&cursor| cursor != 0);
+        match request.command.kind {
+            // (A hit of which all is known is all there is.)
+            Kind::Find | Kind::Aggregate if fate != Fate::Hit || request.known.is_none() => {
+                if let Some(cursor) = open(reply)
+                    && !waits(&request.command)
+                {
+                    self.opened.note(cursor, id);
+                }
+            }
+            Kind::GetMore if open(reply).is_none() => {
+                if let Some(cursor) = request.command.cursor_id() {
+                    self.opened.closed(cursor);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -179,6 +219,7 @@ impl Seen {
             weight,
             fate,
             took,
+            continues: false,
             failed: true,
             documents: 0,
             bytes: 0,

@@ -40,7 +40,10 @@ impl Shard {
         if let Some(tally) = tallies.get_mut(&id) {
             return tally.add(seen, second, request);
         }
-        let record = table.record(id, request)?;
+        let record = match seen.continues {
+            true => table.known(id)?,
+            false => table.record(id, request)?,
+        };
         if tallies.len() >= table.max_shapes() {
             // Shapes that the table has given up meanwhile.
             gather(&mut tallies);
@@ -62,7 +65,8 @@ impl Shard {
 
 fn gather(tallies: &mut HashMap<ShapeId, Tally, FixedState>) {
     tallies.retain(|_, tally| {
-        let used = tally.counts.count > 0;
+        // (Only further batches, perhaps.)
+        let used = tally.counts != Counts::default();
         if used {
             tally.gather();
         }
@@ -74,11 +78,13 @@ impl Tally {
     /// Counts a request; its record, if the slow log may ask for it.
     fn add(&mut self, seen: &Seen, second: u32, request: &Request) -> Option<Arc<Record>> {
         self.counts.add(seen);
-        self.times.push((seen.micros(), seen.weight));
+        if !seen.continues {
+            self.times.push((seen.micros(), seen.weight));
+        }
         if self.times.len() >= TIMES {
             self.gather();
         }
-        if self.record.wants_sample(second) {
+        if !seen.continues && self.record.wants_sample(second) {
             self.record.sample(request, second);
         }
         let slow_may_ask = seen.took >= SLOWEST_FAST;

@@ -54,6 +54,15 @@ impl Table {
         self.max
     }
 
+    /// The record of a shape that is kept.
+    pub fn known(&self, id: ShapeId) -> Option<Arc<Record>> {
+        let kept = self.kept.lock();
+        kept.places
+            .get(&id)
+            .and_then(|at| kept.records.get(*at))
+            .cloned()
+    }
+
     /// The record of a shape; `None` if it isn't let in.
     pub fn record(&self, id: ShapeId, request: &Request) -> Option<Arc<Record>> {
         let mut kept = self.kept.lock();

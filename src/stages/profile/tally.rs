@@ -54,6 +54,8 @@ pub(super) struct Seen {
     pub weight: u32,
     pub fate: Fate,
     pub took: Duration,
+    /// A further batch of a result: its request is counted already.
+    pub continues: bool,
     pub failed: bool,
     pub documents: u64,
     pub bytes: u64,
@@ -80,7 +82,7 @@ pub struct Counts {
     pub joined: u64,
     /// Reads not looked for, or not stored.
     pub bypass: u64,
-    /// Documents in the answers.
+    /// Documents in the answers, those of further batches included. (So are bytes and times.)
     pub documents: u64,
     /// Bytes of the answers.
     pub bytes: u64,
@@ -98,20 +100,21 @@ impl Counts {
     pub(super) fn add(&mut self, seen: &Seen) {
         let weight = u64::from(seen.weight);
         let micros = seen.micros();
-        self.count += weight;
-        self.errors += if seen.failed { weight } else { 0 };
+        let requests = if seen.continues { 0 } else { weight };
+        self.count += requests;
+        self.errors += if seen.failed { requests } else { 0 };
         match seen.fate {
-            Fate::Hit => self.hit += weight,
-            Fate::Miss => self.miss += weight,
-            Fate::Joined => self.joined += weight,
-            Fate::Bypass => self.bypass += weight,
+            Fate::Hit => self.hit += requests,
+            Fate::Miss => self.miss += requests,
+            Fate::Joined => self.joined += requests,
+            Fate::Bypass => self.bypass += requests,
             Fate::None => {}
         }
         self.documents += seen.documents * weight;
         self.bytes += seen.bytes * weight;
         self.micros += micros * weight;
         if !matches!(seen.fate, Fate::Hit | Fate::Joined) {
-            self.upstream += weight;
+            self.upstream += requests;
             self.upstream_micros += micros * weight;
             self.upstream_documents += seen.documents * weight;
         }

@@ -37,6 +37,46 @@ fn answer_with(profile: &Profile, mut asked: Request, documents: usize) {
     profile.note(&mut asked, &Ok(reply));
 }
 
+fn batch(profile: &Profile, command: &Document, key: &str, documents: usize, cursor: i64) {
+    let mut asked = request(command);
+    let batch = vec![doc! {"a": 1}; documents];
+    let reply = doc! {"cursor": {key: batch, "id": cursor, "ns": "game.users"}, "ok": 1.0};
+    let reply = Reply::document(&asked.frame, &reply.to_vec().unwrap());
+    profile.note(&mut asked, &Ok(reply));
+}
+
+#[test]
+fn further_batches_count_towards_the_query_that_opened_the_cursor() {
+    let profile = profile(10);
+    let more = |cursor: i64| doc! {"getMore": cursor, "collection": "users", "$db": "game"};
+    batch(&profile, &find("a", 1), "firstBatch", 2, 7);
+    // (Gathered in between, as if seconds passed.)
+    assert_eq!(profile.shapes().len(), 1);
+    batch(&profile, &more(7), "nextBatch", 3, 7);
+    batch(&profile, &more(7), "nextBatch", 1, 0);
+    let shapes = profile.shapes();
+    assert_eq!(shapes.len(), 1, "{shapes:?}");
+    let counts = &shapes[0].counts;
+    assert_eq!((counts.count, counts.upstream), (1, 1));
+    assert_eq!((counts.documents, counts.upstream_documents), (6, 6));
+    // One of which nothing is known, and one that waits for what is yet to come, have a shape of their own.
+    batch(&profile, &more(7), "nextBatch", 1, 0);
+    let stream = doc! {"aggregate": "users", "pipeline": [{"$changeStream": {}}], "cursor": {}, "$db": "game"};
+    batch(&profile, &stream, "firstBatch", 0, 8);
+    batch(&profile, &more(8), "nextBatch", 1, 8);
+    let shapes = profile.shapes();
+    let of = |name: &str| {
+        shapes
+            .iter()
+            .find(|s| s.command == name)
+            .map(|s| s.counts.count)
+    };
+    assert_eq!(
+        (of("find"), of("getMore"), of("aggregate")),
+        (Some(1), Some(2), Some(1))
+    );
+}
+
 #[test]
 fn requests_of_one_shape_are_summed_up_with_what_the_cache_did() {
     let profile = profile(10);
