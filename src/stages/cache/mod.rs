@@ -17,6 +17,7 @@
 //! - `worth`: which shapes pay for their place
 //! - `shadow`: a share of the hits is compared with the server's own answer
 
+mod agree;
 mod batches;
 mod cursors;
 mod drain;

@@ -3,11 +3,9 @@
 //! The client of such a hit gets the server's answer, at once. What differs counts as a mismatch
 //! only if the entry outlived the comparison: a write that changed the answer meanwhile has ended
 //! it, once the watch (if there is one) has passed the moment of the server's answer. Until then
-//! it's a suspect. Answers may lawfully
-//! differ in the order of what isn't sorted, and in which documents a limit leaves over; so only
-//! what can't differ is compared.
+//! it's a suspect. `agree.rs` says which differences are lawful. It is told what the collection is; and where a limit leaves the choice
+//! to the server, the documents that were kept are asked for once more, by their `_id`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -15,11 +13,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::agree::{self, Grounds, Verdict};
 use super::entry::{Entry, batch};
 use super::{Cache, Wish};
-use crate::command::Kind;
+use crate::command::{Kind, ReplyView};
 use crate::config::NamespacePattern;
 use crate::pipeline::{Decision, Next, Outcome, Request, Tied};
+use crate::wire::build::DocBuf;
 use crate::wire::doc;
 
 /// Picks the hits to be compared.
@@ -79,8 +79,10 @@ impl Cache {
             return Ok(reply);
         }
         self.stats.compared();
-        if !agree(entry, reply.body()) && self.fences.holds(&entry.tie) {
-            let answered = doc::find(reply.body(), "operationTime").and_then(|t| t.as_timestamp());
+        let differs = differs(request, next, entry, reply.body()).await;
+        if let Some(answered) = differs
+            && self.fences.holds(&entry.tie)
+        {
             if !self.watches() {
                 request.trail.note(Decision::Mismatch);
                 self.mismatch(entry);
@@ -144,53 +146,93 @@ impl Cache {
     }
 }
 
-/// Whether two answers may be answers to the same read of the same data.
-fn agree(entry: &Entry, fresh: &[u8]) -> bool {
-    let kept = entry.body();
-    match entry.kind {
-        Kind::Count => value(kept, "n") == value(fresh, "n"),
-        Kind::Distinct => same_values(array(kept, "values"), array(fresh, "values")),
-        _ => {
-            let (kept, fresh) = (batch(kept, "firstBatch"), batch(fresh, "firstBatch"));
-            let picks = ["limit", "skip"]
-                .iter()
-                .any(|key| doc::find(entry.command(), key).is_some());
-            let pipeline = doc::find(entry.command(), "pipeline").and_then(|p| p.as_array());
-            let stages = pipeline.into_iter().flat_map(doc::elements).flatten();
-            let sums = stages
-                .filter_map(|s| doc::elements(s.as_document()?).next()?.ok())
-                .any(|s| !matches!(s.key, "$match" | "$project" | "$unwind" | "$sort"));
-            let count = |batch: Option<&[u8]>| batch.map(|b| doc::elements(b).count());
-            if picks || sums {
-                count(kept) == count(fresh)
-            } else {
-                same_values(kept, fresh)
+/// Whether an entry differs from the server's answer in what can't differ: the operation time of the answer that shows it, if
+/// the server says one.
+async fn differs(
+    request: &Request,
+    next: Next<'_>,
+    entry: &Entry,
+    fresh: &[u8],
+) -> Option<Option<u64>> {
+    let time = |reply: &[u8]| doc::find(reply, "operationTime").and_then(|t| t.as_timestamp());
+    if entry.body() == fresh || entry.batch() == batch(fresh, "firstBatch").unwrap_or(b"?") {
+        return None;
+    }
+    let grounds = match entry.kind {
+        Kind::Find | Kind::Aggregate => ask_grounds(request, next).await,
+        _ => Grounds::default(),
+    };
+    match agree::judge(entry.command(), entry.kind, entry.body(), fresh, &grounds) {
+        Verdict::Agree => None,
+        Verdict::Differ => Some(time(fresh)),
+        Verdict::Open if entry.kind == Kind::Find && grounds.plain => {
+            let mut side = request.side(&by_id(entry)?)?;
+            let reply = next.run(&mut side).await.ok()?;
+            let view = reply.view();
+            let whole = view.ok && !view.partial && view.cursor_id == Some(0);
+            (whole && !agree::holds_all(entry.body(), reply.body())).then(|| time(reply.body()))
+        }
+        Verdict::Open => None,
+    }
+}
+
+/// What the server says of the collection. Where it says nothing, nothing is known.
+async fn ask_grounds(request: &Request, next: Next<'_>) -> Grounds {
+    let (db, Some(collection)) = (request.command.db(), request.command.collection()) else {
+        return Grounds::default();
+    };
+    let ask = async |question: &[u8]| {
+        let mut side = request.side(question)?;
+        let reply = next.run(&mut side).await.ok()?;
+        ReplyView::read(reply.body()).ok.then_some(reply)
+    };
+    let mut question = DocBuf::new();
+    question.append_i32("listCollections", 1);
+    question.append_doc_with("filter", |filter| {
+        filter.append_str("name", collection);
+    });
+    question.append_str("$db", db);
+    let definition = ask(&question.finish()).await;
+    let mut question = DocBuf::new();
+    question.append_str("listIndexes", collection);
+    question.append_str("$db", db);
+    let indexes = ask(&question.finish()).await;
+    let body = |reply: &Option<crate::pipeline::Reply>| reply.as_ref().map(|r| r.body().to_vec());
+    agree::grounds(body(&definition).as_deref(), body(&indexes).as_deref())
+}
+
+/// The read that says whether the documents of an entry are still what it says; `None` where it can't be asked.
+fn by_id(entry: &Entry) -> Option<Vec<u8>> {
+    let ids = agree::ids(entry.body())?;
+    let mut question = DocBuf::new();
+    let no_filter = DocBuf::new().finish();
+    let mut filter: &[u8] = &no_filter;
+    for field in doc::elements(entry.command()).flatten() {
+        match field.key {
+            "filter" => filter = field.as_document()?,
+            "find" | "projection" | "collation" | "let" | "$db" => {
+                question.append_raw(field.raw);
             }
+            "min" | "max" | "showRecordId" => return None,
+            _ => {}
         }
     }
-}
-
-fn value<'a>(reply: &'a [u8], key: &'a str) -> Option<&'a [u8]> {
-    Some(doc::find(reply, key)?.value)
-}
-
-fn array<'a>(reply: &'a [u8], key: &'a str) -> Option<&'a [u8]> {
-    doc::find(reply, key)?.as_array()
-}
-
-/// The same values, each as often, in any order.
-fn same_values(kept: Option<&[u8]>, fresh: Option<&[u8]>) -> bool {
-    let (Some(kept), Some(fresh)) = (kept, fresh) else {
-        return false;
-    };
-    let mut counts: HashMap<(u8, &[u8]), i64> = HashMap::new();
-    for element in doc::elements(kept).flatten() {
-        *counts.entry((element.kind, element.value)).or_default() += 1;
-    }
-    for element in doc::elements(fresh).flatten() {
-        *counts.entry((element.kind, element.value)).or_default() -= 1;
-    }
-    counts.values().all(|&n| n == 0)
+    question.append_doc_with("filter", |both| {
+        both.append_array("$and", |both| {
+            both.push_doc(filter);
+            let mut wanted = DocBuf::new();
+            wanted.append_doc_with("_id", |id| {
+                id.append_array("$in", |list| {
+                    for id in &ids {
+                        list.push_value(id.kind, id.value);
+                    }
+                });
+            });
+            both.push_doc(&wanted.finish());
+        });
+    });
+    question.append_i64("batchSize", i64::try_from(ids.len()).ok()? + 1);
+    Some(question.finish())
 }
 
 /// How long a suspect waits for the watch.
