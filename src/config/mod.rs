@@ -48,7 +48,7 @@ pub use profile::Profile;
 pub use retry::Retry;
 pub use rewrite::{Rewrite, RewriteRule};
 pub use rewrite_rule::{PreferenceMode, RuledCommand, UserRule};
-pub use server::{Posture, Server, ServerTls, ServerTlsMode};
+pub use server::{LostUpstream, Posture, Server, ServerTls, ServerTlsMode};
 pub use traces::Traces;
 pub use upstream::{Upstream, UpstreamTls, UpstreamTlsMode};
 pub use value::{

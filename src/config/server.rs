@@ -37,6 +37,8 @@ pub struct Server {
     /// Time given to clients at shutdown to receive the replies they wait for.
     #[serde(with = "value::duration")]
     pub drain_timeout: Duration,
+    /// What a client gets when the server can't be reached and all tries are used up.
+    pub lost_upstream: LostUpstream,
     /// Compressors offered to clients, best first.
     pub compressors: Vec<Compression>,
     /// `[server.tls]`.
@@ -56,6 +58,7 @@ impl Default for Server {
             frame_timeout: Duration::from_secs(30),
             login_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
+            lost_upstream: LostUpstream::Close,
             compressors: vec![Compression::Snappy, Compression::Zstd, Compression::Zlib],
             tls: ServerTls::default(),
         }
@@ -74,6 +77,16 @@ pub enum Posture {
     ReplicaSet,
     /// A single server; drivers then switch retryable writes and transactions off.
     Standalone,
+}
+
+/// What a client gets when the server can't be reached and all tries are used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LostUpstream {
+    /// Its connection is closed, as the loss of mongod would close it: drivers raise their network error.
+    Close,
+    /// An error reply (6, 43 or 133), and it keeps its connection: drivers raise an error of the server.
+    Error,
 }
 
 /// `[server.tls]`: encryption between applications and the proxy.

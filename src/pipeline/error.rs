@@ -137,6 +137,16 @@ impl Failure {
         self
     }
 
+    /// Whether a client without the proxy would have lost its connection, or found no server to connect to.
+    pub fn is_loss_of_server(&self) -> bool {
+        match &self.fault {
+            Fault::LinkLost(_) | Fault::Unreachable { .. } => true,
+            // (Another member that doesn't exist is the request's own matter.)
+            Fault::NoServer { wanted, .. } => wanted == "primary",
+            _ => false,
+        }
+    }
+
     /// The error that the client gets: what a mongos would answer in the same place,
     /// with the labels that a driver needs to retry by the specifications.
     pub fn reply(&self, command: &Command) -> ErrorReply {
@@ -214,6 +224,22 @@ mod tests {
             reply(&lost, commit).labels,
             [labels::RETRYABLE_WRITE, labels::UNKNOWN_COMMIT]
         );
+    }
+
+    #[test]
+    fn what_no_server_answers_is_a_loss_and_what_the_proxy_refuses_is_none() {
+        let no = |wanted: &str| Fault::NoServer {
+            wanted: wanted.to_owned(),
+            waited_ms: 1,
+        };
+        let gone = Fault::Unreachable {
+            server: "the primary",
+            reason: "refused".to_owned(),
+        };
+        let losses = [Fault::LinkLost("gone".to_owned()), gone, no("primary")];
+        assert!(losses.map(|f| Failure::unsent(f).is_loss_of_server()) == [true; 3]);
+        let others = [no("secondary"), Fault::MaxTimeExpired, Fault::PrincipalGone];
+        assert!(others.map(|f| Failure::unsent(f).is_loss_of_server()) == [false; 3]);
     }
 
     #[test]

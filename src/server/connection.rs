@@ -27,6 +27,7 @@ use super::shared::Shared;
 use super::traces::Traced;
 use super::{auth_relay, disguise, gone, handshake, legacy, malformed};
 use crate::command::{ErrorReply, Kind, acknowledged, codes};
+use crate::config::LostUpstream;
 use crate::memory::{self, Held, Live, Memory, NoRoom, Permit, Pressure};
 use crate::pipeline::{
     self, Answer, Caller, Callers, Failure, Fault, NO_PRINCIPAL, Origin, Presence, Principal,
@@ -66,12 +67,15 @@ pub(super) struct Connection {
     _live: Live,
 }
 
-/// Why a connection ends. Never for a fault of the upstream.
+/// Why a connection ends. For a fault of the upstream only where mongod itself would be lost (`server.lost_upstream`).
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Close {
     /// The client left, or the proxy drains.
     #[error("closed")]
     Ended,
+    /// The server can't be reached, and the client is to see that as it would without the proxy.
+    #[error("the upstream is lost")]
+    LostUpstream,
     /// The client's socket failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -165,7 +169,7 @@ impl Connection {
             consume_budget().await;
         };
         let what = match end {
-            Close::Ended | Close::Io(_) => return,
+            Close::Ended | Close::Io(_) | Close::LostUpstream => return,
             Close::Broken(_) => "broken",
             Close::OpCode { .. } => "opcode",
             Close::SlowWriter(_) => "slow",
@@ -393,6 +397,10 @@ impl Connection {
                 let name = request.command.name();
                 let reason = format_args!("{failure} (command {name})");
                 self.complain(Complaint::RequestFailed, failure.fault.as_str(), reason);
+                let closes = self.shared.config.server.lost_upstream == LostUpstream::Close;
+                if closes && failure.is_loss_of_server() {
+                    return Err(Close::LostUpstream);
+                }
                 Reply::document(&request.frame, &failure.reply(&request.command).document())
             }
         })

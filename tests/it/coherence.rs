@@ -131,6 +131,7 @@ async fn a_write_cut_off_by_a_crash_is_fenced_until_the_server_is_another_proces
     let settings = [
         ("cache.external_writes", "\"none\""),
         ("upstream.failover_wait", "\"30s\""),
+        ("server.lost_upstream", "\"error\""),
     ];
     let proxy = Proxy::start(&deployment.seed_uri(), &settings);
     let mut client = RawClient::connect(proxy.address()).await.unwrap();

@@ -21,6 +21,7 @@ mod gone;
 mod isolation;
 mod layers;
 mod linear;
+mod lost;
 mod many_clients;
 mod members;
 mod memory;

@@ -180,7 +180,10 @@ async fn an_upstream_that_is_down_gets_clients_an_error_and_not_a_closed_socket(
     let deployment = petiole::embedded::Deployment::start(Default::default())
         .await
         .unwrap();
-    let settings = [("upstream.failover_wait", "\"300ms\"")];
+    let settings = [
+        ("upstream.failover_wait", "\"300ms\""),
+        ("server.lost_upstream", "\"error\""),
+    ];
     let proxy = Proxy::start(&deployment.seed_uri(), &settings);
     let client = Client::with_uri_str(proxy.uri()).await.unwrap();
     let db = client.database("d");

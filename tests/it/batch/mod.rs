@@ -19,6 +19,9 @@ use crate::raw::{ClientError, RawClient};
 /// Switches batching on.
 pub const ON: (&str, &str) = ("batch.enabled", "true");
 
+/// Clients here look at codes, and keep their connection when mongod is lost.
+pub const ERRORS: (&str, &str) = ("server.lost_upstream", "\"error\"");
+
 /// Whoever comes while another write is under way waits: there are more batches than by default.
 pub const ONE_AT_ONCE: (&str, &str) = ("batch.at_once", "1");
 

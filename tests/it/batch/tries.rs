@@ -4,7 +4,7 @@ use bson::{Document, doc};
 use petiole::embedded::{Deployment, MongodOptions};
 
 use super::held::{Held, until_it_batches};
-use super::{ON, ONE_AT_ONCE, ask, failpoint, lsid};
+use super::{ERRORS, ON, ONE_AT_ONCE, ask, failpoint, lsid};
 use crate::parts::proxy::Proxy;
 use crate::raw::{RawClient, Section, encode};
 
@@ -34,7 +34,7 @@ impl Parts {
         let options = MongodOptions::default().set_parameter("enableTestCommands", "1");
         let deployment = Deployment::start(options).await.unwrap();
         let patient = ("batch.max_wait", "\"30s\"");
-        let settings = [&[ON, ONE_AT_ONCE, patient], more].concat();
+        let settings = [&[ON, ONE_AT_ONCE, patient, ERRORS], more].concat();
         let proxy = Proxy::start(&deployment.seed_uri(), &settings);
         let direct = RawClient::connect(&deployment.addresses()[0]).await;
         let mut clients = Vec::new();

@@ -96,7 +96,10 @@ async fn requests(address: &str, db: &str, client: u64) {
         if n % 10 == 9 {
             connection = RawClient::connect(address).await.unwrap();
         } else {
-            connection.receive().await.unwrap();
+            // (Once the tries are used up, the connection is closed.)
+            if connection.receive().await.is_err() {
+                connection = RawClient::connect(address).await.unwrap();
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bson::{Document, doc};
-use petiole::config::Config;
+use petiole::config::{Config, LostUpstream};
 use petiole::proxy::Proxy;
 use petiole::upstream::{Act, Role, Rule};
 
@@ -14,7 +14,11 @@ use crate::parts::in_process::{self, faults};
 use crate::parts::{shared, wait};
 
 async fn in_process(change: impl FnOnce(&mut Config)) -> Proxy {
-    in_process::start(&shared::rs().await.seed_uri(), change).await
+    in_process::start(&shared::rs().await.seed_uri(), |config| {
+        config.server.lost_upstream = LostUpstream::Error;
+        change(config);
+    })
+    .await
 }
 
 async fn client(proxy: &Proxy) -> Asker {

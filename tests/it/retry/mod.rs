@@ -52,6 +52,8 @@ impl Place {
             ("batch.enabled", "false"),
             ("advice.enabled", "false"),
             ("retry.base_backoff", "\"5ms\""),
+            // The codes are looked at.
+            ("server.lost_upstream", "\"error\""),
             // Most of what is asked here fails.
             ("retry.budget_share", "1.0"),
         ];

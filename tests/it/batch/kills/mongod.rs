@@ -14,7 +14,7 @@ use super::numbered::{
 use super::scenes::{self, Server};
 use super::unnumbered::{Changes, check_nothing_was_begun};
 use super::{ALWAYS, Load, Manner, Seen, batched, crowd, stop, until_acknowledged};
-use crate::batch::ON;
+use crate::batch::{ERRORS, ON};
 use crate::parts::proxy::Proxy;
 
 async fn deployment() -> (Deployment, Server) {
@@ -56,7 +56,7 @@ async fn links_that_are_cut_and_errors_at_any_point_lose_and_double_no_increment
 
 async fn trouble(command: &str, work: Work) {
     let (_deployment, server) = deployment().await;
-    let proxy = Proxy::start(&server.seed_uri, &[ON, ALWAYS]);
+    let proxy = Proxy::start(&server.seed_uri, &[ON, ALWAYS, ERRORS]);
     let direct = Client::with_uri_str(&server.uri).await.unwrap();
     let seen = Arc::new(Seen::default());
     let tasks = crowd(work, proxy.address(), &seen, Manner::Restless);

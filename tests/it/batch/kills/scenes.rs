@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{
     ALWAYS, IDEMPOTENT, Load, Manner, Seen, batched, crowd, lives, stop, until_acknowledged,
 };
-use crate::batch::ON;
+use crate::batch::{ERRORS, ON};
 use crate::parts::proxy::Proxy;
 use crate::parts::wait;
 
@@ -39,7 +39,7 @@ pub async fn server_is_killed<L: Load>(
     settings: &[(&str, &str)],
     mut again: impl AsyncFnMut(),
 ) -> Vec<L::Life> {
-    let mut all = vec![ON, ALWAYS, ("upstream.failover_wait", "\"30s\"")];
+    let mut all = vec![ON, ALWAYS, ERRORS, ("upstream.failover_wait", "\"30s\"")];
     all.extend(settings);
     let proxy = Proxy::start(&server.seed_uri, &all);
     let seen = Arc::new(Seen::default());

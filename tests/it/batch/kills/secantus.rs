@@ -85,7 +85,11 @@ async fn links_that_are_cut_at_any_point_lose_and_double_nothing() {
 
 async fn links_are_cut<L: Load>(load: L) -> Vec<L::Life> {
     let (_secantus, server) = secantus().await;
-    let proxy = in_process::start(&server.seed_uri, |config| config.batch.enabled = true).await;
+    let proxy = in_process::start(&server.seed_uri, |config| {
+        config.batch.enabled = true;
+        config.server.lost_upstream = petiole::config::LostUpstream::Error;
+    })
+    .await;
     let seen = Arc::new(Seen::default());
     let address = proxy.address().to_string();
     let tasks = crowd(load, &address, &seen, Manner::Calm);
