@@ -10,7 +10,7 @@ use petiole::pipeline::{
     UpstreamFacts,
 };
 use petiole::stages::Stages;
-use petiole::stages::batch::Batch;
+use petiole::stages::batch::{Batch, Knowledge};
 use petiole::stages::cache::Cache;
 use petiole::stages::profile::Profile;
 use petiole::stages::rewrite::Rewrite;
@@ -34,8 +34,13 @@ impl Walk {
         };
         let cache = Cache::new(&cache, Arc::clone(&fences), Horizon::off());
         let profile = Profile::new(&config::Profile::default(), 1, true);
-        let facts = Arc::new(UpstreamFacts::default());
-        let batch = Batch::new(&config::Batch::default(), 24, Arc::clone(&fences), facts);
+        let knowledge = Knowledge {
+            fences: Arc::clone(&fences),
+            upstream: Arc::new(UpstreamFacts::default()),
+            collections: Arc::default(),
+            horizon: Horizon::off(),
+        };
+        let batch = Batch::new(&config::Batch::default(), 24, &knowledge);
         let stages = Stages {
             profile: Some(Arc::new(profile)),
             rewrite: Arc::new(Rewrite::new(&config::Rewrite::default())),

@@ -13,7 +13,7 @@ use petiole::pipeline::{
     Backend, BoxFuture, Deployment, Fences, Horizon, Outcome, Pipeline, Reply, Request, Stage,
     UpstreamFacts, Writer,
 };
-use petiole::stages::batch::Batch;
+use petiole::stages::batch::{Batch, Knowledge};
 use petiole::stages::cache::Cache;
 use petiole::wire::op_msg::OpMsg;
 use petiole::wire::{Frame, build, take_frame};
@@ -215,8 +215,13 @@ fn batching() {
             ..Writer::default()
         }));
     });
-    let batch = Batch::new(&config::Batch::default(), 24, Arc::clone(&fences), facts);
-    let batch = Arc::new(batch);
+    let knowledge = Knowledge {
+        fences: Arc::clone(&fences),
+        upstream: facts,
+        collections: Arc::default(),
+        horizon: Horizon::off(),
+    };
+    let batch = Arc::new(Batch::new(&config::Batch::default(), 24, &knowledge));
     let stages: Vec<Box<dyn Stage>> = vec![Box::new(Arc::clone(&batch))];
     let pipeline = Pipeline::new(stages, Arc::new(Writes), fences);
     let insert = |id: i64| {
@@ -229,6 +234,13 @@ fn batching() {
         assert!(join_all(answers).await.iter().all(Result::is_ok));
     };
     let runtime = runtime();
+    runtime.block_on(async {
+        // The stage learns what the collection is.
+        ask(vec![insert(-1)]).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    });
     let rounds: Vec<Vec<Request>> = (0..100)
         .map(|round| (0..16).map(|n| insert(round * 16 + n)).collect())
         .collect();
@@ -256,7 +268,15 @@ impl Backend for Writes {
     fn call<'a>(&'a self, request: &'a mut Request) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             tokio::task::yield_now().await;
-            let reply = doc! {"n": documents(request), "ok": 1.0};
+            let reply = match request.command.name() {
+                "listCollections" => {
+                    let uuid = bson::Uuid::from_bytes([7; 16]);
+                    let only = doc! {"name": "events", "type": "collection", "options": {}, "info": {"uuid": uuid}};
+                    doc! {"cursor": {"firstBatch": [only]}, "ok": 1.0}
+                }
+                "find" => doc! {"code": 361, "ok": 0.0},
+                _ => doc! {"n": documents(request), "ok": 1.0},
+            };
             let bytes = reply.to_vec().expect("a reply that encodes");
             Ok(Reply::document(&request.frame, &bytes))
         })

@@ -49,6 +49,11 @@ pub(super) fn write_word(out: &mut dyn Write, value: &str) -> fmt::Result {
     if !value.is_empty() && value.chars().all(is_bare) {
         return out.write_str(value);
     }
+    write_quoted(out, value)
+}
+
+/// Writes a text in quotes.
+pub(super) fn write_quoted(out: &mut dyn Write, value: &str) -> fmt::Result {
     out.write_char('"')?;
     for c in value.chars() {
         match c {

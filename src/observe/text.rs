@@ -1,4 +1,5 @@
-//! The fields of a line in text format: `message name=value name="several words"`, escaped.
+//! The fields of a line in text format: `message number=1 name="text" name=value`, escaped. Texts are quoted; what is
+//! written by its `Display` or `Debug` is if it isn't one word.
 
 use std::fmt::{self, Debug};
 
@@ -7,7 +8,7 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 
-use super::escape::{escaped, write_word};
+use super::escape::{escaped, write_quoted, write_word};
 
 /// Writes them.
 pub(super) struct Fields;
@@ -24,6 +25,9 @@ impl<'writer> FormatFields<'writer> for Fields {
     }
 }
 
+/// Writes a value, so that it can't look like further fields.
+type Put = fn(&mut dyn fmt::Write, &str) -> fmt::Result;
+
 struct Line<'writer> {
     writer: Writer<'writer>,
     is_empty: bool,
@@ -31,7 +35,7 @@ struct Line<'writer> {
 }
 
 impl Line<'_> {
-    fn write(&mut self, field: &Field, value: &str) -> fmt::Result {
+    fn write(&mut self, field: &Field, value: &str, put: Put) -> fmt::Result {
         // (Of events by the `log` crate: where they come from, which the line says already.)
         if field.name().starts_with("log.") {
             return Ok(());
@@ -49,20 +53,20 @@ impl Line<'_> {
             true => write!(self.writer, "{ITALIC}{name}{RESET}{DIM}={RESET}")?,
             false => write!(self.writer, "{name}=")?,
         }
-        write_word(&mut self.writer, value)
+        put(&mut self.writer, value)
     }
 }
 
 impl Visit for Line<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         if self.result.is_ok() {
-            self.result = self.write(field, value);
+            self.result = self.write(field, value, write_quoted);
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         if self.result.is_ok() {
-            self.result = self.write(field, &format!("{value:?}"));
+            self.result = self.write(field, &format!("{value:?}"), write_word);
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod caller;
 mod clock;
+mod collections;
 mod core;
 mod error;
 mod exchanges;
@@ -33,6 +34,7 @@ mod workload;
 pub use self::core::{Guard, Pipeline};
 pub use caller::{AT_ONCE, Caller, Callers, Presence, UnderWay};
 pub use clock::{Clock, Moment};
+pub use collections::{Asking, CollectionId, Collections, Definition, Described, NameKind};
 pub use error::{Failure, Fault};
 pub use exchanges::{Ending, Exchange, Exchanges, Timed};
 #[doc(hidden)]

@@ -35,7 +35,7 @@ use crate::observe::traces::{Traces, TracesError};
 use crate::pipeline::{Backend, Fences, Pipeline, UpstreamFacts, Workload, set_home};
 use crate::stages::Stages;
 use crate::stages::advise::Advisor;
-use crate::stages::batch::Batch;
+use crate::stages::batch::{Batch, Knowledge};
 use crate::stages::cache::Cache;
 use crate::stages::profile::Profile;
 use crate::stages::retry::Retry;
@@ -97,13 +97,13 @@ impl Clients {
         let rewrite = Arc::new(Rewrite::new(&config.rewrite));
         let facts = Arc::new(UpstreamFacts::default());
         let batch = config.batch.enabled.then(|| {
-            let facts = Arc::clone(&facts);
-            Arc::new(Batch::new(
-                &config.batch,
-                most_at_once(&config),
-                Arc::clone(&fences),
-                facts,
-            ))
+            let knowledge = Knowledge {
+                fences: Arc::clone(&fences),
+                upstream: Arc::clone(&facts),
+                collections: Arc::default(),
+                horizon: Arc::clone(&horizon),
+            };
+            Arc::new(Batch::new(&config.batch, most_at_once(&config), &knowledge))
         });
         let retry = config
             .retry

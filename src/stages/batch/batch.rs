@@ -21,6 +21,7 @@ use bytes::Bytes;
 
 use super::Shared;
 use super::journal::{Doubt, State};
+use super::kinds::{COLLECTION_UUID_MISMATCH, Guard};
 use super::member::{Member, Told};
 use super::merge::{self, Form};
 use super::news::News;
@@ -38,6 +39,7 @@ pub(super) struct Batch<'a> {
     shared: &'a Arc<Shared>,
     next: &'a OwnedNext,
     form: Form,
+    guard: Guard,
     kind: WriteKind,
     principal: u64,
     session: Option<OwnSession>,
@@ -48,6 +50,15 @@ pub(super) struct Batch<'a> {
     leaves_doubt: bool,
     /// What became of its tries.
     tried: Tried,
+}
+
+/// How a batch is sent.
+pub(super) struct How {
+    pub form: Form,
+    /// What makes sending it again exact.
+    pub session: Option<OwnSession>,
+    /// What makes the server refuse it if the collection is another by now.
+    pub guard: Guard,
 }
 
 /// What became of a batch.
@@ -66,8 +77,7 @@ impl<'a> Batch<'a> {
     pub fn new(
         shared: &'a Arc<Shared>,
         next: &'a OwnedNext,
-        form: Form,
-        session: Option<OwnSession>,
+        how: How,
         members: Vec<Member>,
     ) -> Batch<'a> {
         let first = members.first();
@@ -86,10 +96,11 @@ impl<'a> Batch<'a> {
         Batch {
             shared,
             next,
-            form,
+            form: how.form,
+            guard: how.guard,
             kind,
             principal,
-            session,
+            session: how.session,
             members,
             was_sent: false,
             leaves_doubt: false,
@@ -119,8 +130,8 @@ impl<'a> Batch<'a> {
         let mut was_executed = false;
         loop {
             let members = self.members.iter().map(|(member, _)| member);
-            let Some(mut request) = merge::merged(members, self.form, self.session.as_ref(), limit)
-            else {
+            let how = (self.form, self.session.as_ref(), self.guard.as_ref());
+            let Some(mut request) = merge::merged(members, how, limit) else {
                 return Sent::Refused;
             };
             let outcome = self.next.borrow().run(&mut request).await;
@@ -218,6 +229,7 @@ impl<'a> Batch<'a> {
     fn refused(&self, code: Option<i32>, body: Bytes) -> Sent {
         match code {
             Some(NO_RETRYABLE_WRITES) => {}
+            Some(COLLECTION_UUID_MISMATCH) => self.forget_collection(),
             _ if self.session.is_some() => return Sent::Unsettled,
             Some(code) if INTERRUPTIONS.contains(&code) => {
                 return Sent::Answered(body, Vec::new());
@@ -277,6 +289,7 @@ impl<'a> Batch<'a> {
             return self.tell(&reply, parts);
         }
         let mut parts = self.parts(&reply, &results);
+        self.leave_out_elsewhere(&reply, &mut parts);
         let mut reply = reply;
         let is_unclear = |parts: &Option<Vec<Part>>| {
             parts
@@ -288,6 +301,7 @@ impl<'a> Batch<'a> {
             match self.send().await {
                 Sent::Answered(again, _) if ReplyView::read(&again).ok => {
                     parts = self.parts(&again, &[]);
+                    self.leave_out_elsewhere(&again, &mut parts);
                     reply = again;
                 }
                 Sent::Unanswered(mut failure) => {
@@ -328,7 +342,12 @@ impl<'a> Batch<'a> {
             (_, Form::Bulk) => {
                 let did = tally::of_results(results, kind, self.members.len())?;
                 let part = |(share, did): (&Share, Did<'_>)| match did {
-                    Did::Failed(_) => Part::Undone,
+                    Did::Failed(result) => {
+                        if split::code(result) == Some(COLLECTION_UUID_MISMATCH) {
+                            self.forget_collection();
+                        }
+                        Part::Undone
+                    }
                     did => {
                         let own = tally::reply_of_bulk(reply, kind, share, did);
                         Part::Answer(Reply::for_several(&own))
@@ -336,6 +355,34 @@ impl<'a> Batch<'a> {
                 };
                 Some(shares().zip(did).map(part).collect())
             }
+        }
+    }
+
+    /// A statement that the server refused because the collection is another one by now was not executed. Its client didn't
+    /// name a collection by its UUID, so it must not see that error: the statement is sent again without the guard.
+    fn leave_out_elsewhere(&self, reply: &[u8], parts: &mut Option<Vec<Part>>) {
+        let elsewhere = split::failed_with(reply, COLLECTION_UUID_MISMATCH);
+        if elsewhere.is_empty() {
+            return;
+        }
+        self.forget_collection();
+        let shares = self.members.iter().map(|(_, share)| share);
+        for (part, share) in parts.iter_mut().flatten().zip(shares) {
+            let own = share.first..share.first + share.count;
+            match elsewhere.iter().filter(|at| own.contains(at)).count() {
+                0 => {}
+                all if all == share.count => *part = Part::Undone,
+                // Dropped in the midst of this client's documents. Without a session nothing can be asked again.
+                _ if self.session.is_some() => *part = Part::Unknown,
+                _ => {}
+            }
+        }
+    }
+
+    fn forget_collection(&self) {
+        let first = self.members.first().and_then(|(m, _)| m.request());
+        if let Some(request) = first {
+            self.shared.collections.forget(&request);
         }
     }
 

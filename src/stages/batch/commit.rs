@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::batch::Batch;
+use super::batch::{Batch, How};
 use super::journal::State;
 use super::member::{Member, Told};
 use super::merge::Form;
@@ -119,21 +119,37 @@ async fn commit(shared: &Arc<Shared>, next: &OwnedNext, mut members: Vec<Member>
     {
         return alone(shared, next, only).await;
     }
-    let Some((principal, is_held)) = members.first().and_then(|m| {
-        let command = m.request()?.command;
-        let is_held = shared.fences.is_held(command.db(), command.collection()?);
-        Some((m.principal.id, is_held))
-    }) else {
+    let Some((kind, principal, request)) = members
+        .first()
+        .and_then(|m| Some((m.write.kind, m.principal.id, m.request()?)))
+    else {
         return;
     };
-    // (Perhaps the upstream isn't what it was when they came.)
-    let Some((form, is_retryable)) = form(shared, &members).filter(|_| !is_held) else {
-        return members
-            .into_iter()
-            .for_each(|m| shared.send_away(m, Alone::Refused));
+    let may_merge = shared
+        .collections
+        .learn_before_merging(kind, &request, next);
+    let may_merge = match tokio::time::timeout(shared.max_wait, may_merge).await {
+        Ok(may_merge) => may_merge,
+        Err(_) => Err(Alone::Unknown),
+    };
+    let (db, collection) = (request.command.db(), request.command.collection());
+    let is_held = shared.fences.is_held(db, collection.unwrap_or_default());
+    // (Perhaps the upstream or the collection isn't what it was when they came.)
+    let form = form(shared, &members).filter(|_| !is_held);
+    let (form, is_retryable, guard) = match (form, may_merge) {
+        (Some((form, is_retryable)), Ok(guard)) => (form, is_retryable, guard),
+        (_, may_merge) => {
+            let why = may_merge.err().unwrap_or(Alone::Refused);
+            return members.into_iter().for_each(|m| shared.send_away(m, why));
+        }
     };
     let session = is_retryable.then(|| shared.sessions.lease(principal));
-    Batch::new(shared, next, form, session, members).run().await;
+    let how = How {
+        form,
+        session,
+        guard,
+    };
+    Batch::new(shared, next, how, members).run().await;
 }
 
 /// How these are put, and whether as a retryable write. `None`: not together.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::harmless::{is_harmless_document, is_harmless_statement};
 use super::statement::Single;
 use super::stats::Alone;
 use crate::command::{Command, FieldName, Names, ValueKey};
@@ -102,6 +103,9 @@ impl Write {
             }
             _ if count > 1 => return Err(Alone::Several),
             WriteKind::Update | WriteKind::Delete => {
+                if !is_harmless_statement(&documents) {
+                    return Err(Alone::Document);
+                }
                 let single = Single::read(kind, &documents)?;
                 let allowed = match wanted.retryable_updates {
                     RetryableUpdates::Never => false,
@@ -141,6 +145,9 @@ fn may_insert(
 ) -> Result<(), Alone> {
     if count > 1 && fields.ordered {
         return Err(Alone::Ordered);
+    }
+    if !doc::documents(documents).all(|d| d.is_ok_and(is_harmless_document)) {
+        return Err(Alone::Document);
     }
     let has_id = |d: Result<&[u8], _>| d.is_ok_and(|d| doc::find(d, "_id").is_some());
     if is_retryable && !doc::documents(documents).all(has_id) {

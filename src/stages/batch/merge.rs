@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::journal::Doubt;
 use super::key::{self, Write};
 use super::member::Member;
-use super::statement;
+use super::{kinds, statement};
 use crate::config::WriteKind;
-use crate::pipeline::{Callers, Origin, OwnSession, Principal, Request};
+use crate::pipeline::{Callers, CollectionId, Origin, OwnSession, Principal, Request};
 use crate::wire::build::{self, DocBuf};
 use crate::wire::doc;
 use crate::wire::frame::Frame;
@@ -24,13 +24,12 @@ pub(super) enum Form {
     Bulk,
 }
 
-/// Several clients' writes as one. `session`: what makes sending it again exact. `limit`: its
+/// Several clients' writes as one, with the session and the collection that it is for. `limit`: its
 /// `maxTimeMS`, for the server only: it bounds how long a blocked document holds up the others, not
 /// how long all wait for a link or a primary. `None` never happens: the first member's parts have been parsed before.
 pub(super) fn merged<'a>(
     members: impl Iterator<Item = &'a Member> + Clone,
-    form: Form,
-    session: Option<&OwnSession>,
+    (form, session, guard): (Form, Option<&OwnSession>, Option<&CollectionId>),
     limit: Option<u64>,
 ) -> Option<Request> {
     let first = members.clone().next()?;
@@ -48,6 +47,9 @@ pub(super) fn merged<'a>(
     }
     if let Some(limit) = limit {
         body.append_i64("maxTimeMS", limit as i64);
+    }
+    if let (Form::Plain, Some(guard)) = (form, guard) {
+        kinds::append_guard(&mut body, guard);
     }
     // The server's clock must pass whatever any of the clients has seen.
     let times = members
@@ -84,6 +86,9 @@ pub(super) fn merged<'a>(
     }
     let mut namespace = DocBuf::new();
     namespace.append_str("ns", &format!("{}.{}", command.db(), command.collection()?));
+    if let Some(guard) = guard {
+        kinds::append_guard(&mut namespace, guard);
+    }
     let namespace = namespace.finish();
     let sequences: &[(&str, &[u8])] = match form {
         Form::Plain => &[(key::list(kind), &documents)],

@@ -32,8 +32,10 @@ mod at_once;
 mod batch;
 mod commit;
 mod facts;
+mod harmless;
 mod journal;
 mod key;
+mod kinds;
 mod late;
 mod member;
 mod merge;
@@ -56,6 +58,7 @@ use self::commit::Turn;
 use self::facts::Facts;
 use self::journal::{Begun, Found, Journal, State};
 use self::key::{Wanted, Write, WriteId};
+use self::kinds::Kinds;
 use self::member::{Member, Ticket, Told};
 use self::queue::{Entered, Groups};
 pub use self::stats::{Alone, BatchStats, Quantiles};
@@ -63,12 +66,26 @@ use crate::command::Kind;
 use crate::config::{self, WriteKind};
 use crate::memory;
 use crate::pipeline::{
-    Answer, Failure, Fences, Next, Outcome, OwnSessions, Reply, Request, Stage, UpstreamFacts,
+    Answer, Collections, Failure, Fences, Horizon, Next, Outcome, OwnSessions, Reply, Request,
+    Stage, UpstreamFacts,
 };
 
 /// The write-batching stage.
 pub struct Batch {
     shared: Arc<Shared>,
+}
+
+/// What batching asks others for.
+#[derive(Clone)]
+pub struct Knowledge {
+    /// Where transactions are open, and whether definitions have changed.
+    pub fences: Arc<Fences>,
+    /// What the upstream can do.
+    pub upstream: Arc<UpstreamFacts>,
+    /// What names mean.
+    pub collections: Arc<Collections>,
+    /// How far the watch has come.
+    pub horizon: Arc<Horizon>,
 }
 
 /// What requests and batches have in common.
@@ -77,6 +94,7 @@ struct Shared {
     journal: Journal,
     sessions: OwnSessions,
     facts: Facts,
+    collections: Arc<Kinds>,
     fences: Arc<Fences>,
     stats: BatchStats,
     kinds: Vec<WriteKind>,
@@ -89,14 +107,8 @@ struct Shared {
 }
 
 impl Batch {
-    /// Nothing is under way. `fences` know where transactions are open, `facts` what the upstream can do.
-    /// `most_at_once`: commands of a group that may be under way at any distance.
-    pub fn new(
-        config: &config::Batch,
-        most_at_once: usize,
-        fences: Arc<Fences>,
-        facts: Arc<UpstreamFacts>,
-    ) -> Batch {
+    /// Nothing is under way. `most_at_once`: commands of a group that may be under way at any distance.
+    pub fn new(config: &config::Batch, most_at_once: usize, knowledge: &Knowledge) -> Batch {
         let shared = Shared {
             groups: Groups::new(AtOnce {
                 near: config.at_once,
@@ -104,8 +116,9 @@ impl Batch {
             }),
             journal: Journal::new(config.journal),
             sessions: OwnSessions::default(),
-            facts: Facts::new(facts),
-            fences,
+            facts: Facts::new(Arc::clone(&knowledge.upstream)),
+            collections: Arc::new(Kinds::new(knowledge)),
+            fences: Arc::clone(&knowledge.fences),
             stats: BatchStats::default(),
             kinds: config.kinds.clone(),
             wanted: Wanted {
@@ -207,7 +220,7 @@ impl Shared {
                 }
             }
         }
-        if let Err(why) = self.may_queue(&write, request) {
+        if let Err(why) = self.may_queue(&write, request, next) {
             self.goes_alone(write.id.as_ref(), &ticket, why);
             return self.alone(why, request, next);
         }
@@ -228,7 +241,7 @@ impl Shared {
     }
 
     /// Whether it may be batched just now.
-    fn may_queue(&self, write: &Write, request: &Request) -> Result<(), Alone> {
+    fn may_queue(&self, write: &Write, request: &Request, next: Next<'_>) -> Result<(), Alone> {
         if request.recorded {
             return Err(Alone::Profiler);
         }
@@ -254,7 +267,8 @@ impl Shared {
                 return Err(Alone::Held);
             }
         }
-        Ok(())
+        let may_merge = self.collections.may_merge(write.kind, request, next);
+        may_merge.map(drop)
     }
 
     /// A write that is in no batch, and won't be: so are its retries.

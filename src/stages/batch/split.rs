@@ -115,6 +115,24 @@ pub(super) fn has_write_concern_timeout(reply: &[u8]) -> bool {
     error.and_then(|e| doc::find(e, "code")?.as_i32()) == Some(super::MAX_TIME_MS_EXPIRED)
 }
 
+/// Which statements failed with this code.
+pub(super) fn failed_with(reply: &[u8], code: i32) -> Vec<usize> {
+    let list = doc::find(reply, "writeErrors").and_then(|e| e.as_array());
+    let errors = list.into_iter().flat_map(doc::elements).flatten();
+    let index = |error: Element<'_>| {
+        let error = error.as_document()?;
+        let is_it = self::code(error)? == code;
+        let index = usize::try_from(doc::find(error, "index")?.as_i64()?).ok()?;
+        is_it.then_some(index)
+    };
+    errors.filter_map(index).collect()
+}
+
+/// The code of a statement's error.
+pub(super) fn code(error: &[u8]) -> Option<i32> {
+    doc::find(error, "code")?.as_i32()
+}
+
 /// `writeErrors`, by index.
 fn errors<'a>(elements: &[Element<'a>]) -> Option<Vec<(usize, &'a [u8])>> {
     let Some(list) = elements.iter().find(|e| e.key == "writeErrors") else {

@@ -35,8 +35,14 @@ pub enum Alone {
     Retryable,
     /// A retryable write of a document without `_id`.
     NoId,
+    /// A document or statement for which a server might refuse the whole command.
+    Document,
     /// The upstream is a mongos, too old, or not known yet.
     Upstream,
+    /// It isn't known, or not any more, what the collection is.
+    Unknown,
+    /// The collection is a time series, capped, a view, or has options that aren't known.
+    Collection,
     /// An open transaction has written in its collection.
     Held,
     /// A retry of a write that went alone.
@@ -57,7 +63,7 @@ pub enum Alone {
 
 impl Alone {
     /// All of them, in order.
-    pub const ALL: [Alone; 21] = [
+    pub const ALL: [Alone; 24] = [
         Alone::First,
         Alone::OnlyOne,
         Alone::Transaction,
@@ -70,7 +76,10 @@ impl Alone {
         Alone::Filter,
         Alone::Retryable,
         Alone::NoId,
+        Alone::Document,
         Alone::Upstream,
+        Alone::Unknown,
+        Alone::Collection,
         Alone::Held,
         Alone::Retry,
         Alone::Stray,
@@ -96,7 +105,10 @@ impl Alone {
             Alone::Filter => "filter",
             Alone::Retryable => "retryable",
             Alone::NoId => "no_id",
+            Alone::Document => "document",
             Alone::Upstream => "upstream",
+            Alone::Unknown => "unknown_collection",
+            Alone::Collection => "collection",
             Alone::Held => "held",
             Alone::Retry => "retry",
             Alone::Stray => "stray",

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use bson::{Document, doc};
 use mongodb::Client;
 
-use super::{ON, ask};
+use super::{ON, ONE_AT_ONCE, ask};
 use crate::parts::proxy::Proxy;
 use crate::parts::{shared, wait};
 use crate::raw::{RawClient, Section, encode};
@@ -18,7 +18,7 @@ async fn writes_without_a_reply_are_batched_and_their_clients_next_read_sees_the
     const CLIENTS: i32 = 24;
     const WRITES: i32 = 30;
     let rs = shared::rs().await;
-    let proxy = Proxy::start(&rs.seed_uri(), &[ON]);
+    let proxy = Proxy::start(&rs.seed_uri(), &[ON, ONE_AT_ONCE]);
     let db = shared::database("silent");
     let clients: Vec<_> = (0..CLIENTS)
         .map(|client| {

@@ -21,7 +21,7 @@ async fn a_write_does_not_wait_for_another_clients_that_is_held_up_by_a_transact
     let documents = vec![doc! {"_id": 1, "n": 0}, doc! {"_id": 2, "n": 0}];
     let insert = doc! {"insert": "c", "documents": documents, "$db": &db};
     ask(&mut quick, &insert).await.unwrap();
-    until_it_batches(&proxy).await;
+    until_it_batches(&proxy, &db, "c").await;
     let at_once = || proxy.count("/batch/sent_alone/first");
 
     // The transaction goes around the proxy, which therefore can't know that its document is held.

@@ -6,7 +6,7 @@ use petiole::embedded::{Deployment, Signal};
 
 use super::ask;
 use crate::parts::proxy::Proxy;
-use crate::parts::{shared, wait};
+use crate::parts::wait;
 use crate::raw::RawClient;
 
 /// A deployment of one server that has been stopped, and the proxy before it, of which one write at once goes upstream.
@@ -42,14 +42,16 @@ impl<'a> Held<'a> {
     }
 }
 
-/// Writes until the proxy knows what the server can do, which it asks behind the first write's back: then it batches.
-pub async fn until_it_batches(proxy: &Proxy) {
-    let db = shared::database("warm");
+/// Writes into an existing collection until the proxy knows what that is, which it asks beside the first write: then it
+/// batches.
+pub async fn until_it_batches(proxy: &Proxy, db: &str, collection: &str) {
     wait::until_async("it batches", async || {
+        let before = first(proxy);
         let mut client = RawClient::connect(proxy.address()).await.unwrap();
-        let insert = doc! {"insert": "c", "documents": [{"_id": ObjectId::new()}], "$db": &db};
+        let insert =
+            doc! {"insert": collection, "documents": [{"_id": ObjectId::new()}], "$db": db};
         ask(&mut client, &insert).await.unwrap();
-        first(proxy) > 0
+        first(proxy) > before
     })
     .await;
 }

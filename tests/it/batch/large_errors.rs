@@ -40,7 +40,7 @@ async fn compare(deployment: &Deployment) -> Proxy {
         let create = doc! {"create": "c", "validator": {"$jsonSchema": schema.clone()}, "$db": db};
         ask(&mut direct, &create).await.unwrap();
     }
-    until_it_batches(&proxy).await;
+    until_it_batches(&proxy, "batched", "c").await;
     let mut first = RawClient::connect(proxy.address()).await.unwrap();
     let held = Held::new(deployment, &proxy);
     let leader = tokio::spawn(async move {

@@ -6,6 +6,7 @@ mod crowd;
 mod few;
 pub mod held;
 mod kills;
+mod kinds;
 mod large_errors;
 mod order;
 mod replies;

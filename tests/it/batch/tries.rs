@@ -41,10 +41,14 @@ impl Parts {
         for _ in 0..=FOLLOWERS {
             clients.push(RawClient::connect(proxy.address()).await.unwrap());
         }
-        until_it_batches(&proxy).await;
+        let mut direct = direct.unwrap();
+        ask(&mut direct, &doc! {"create": "c", "$db": "d"})
+            .await
+            .unwrap();
+        until_it_batches(&proxy, "d", "c").await;
         Parts {
             deployment,
-            direct: direct.unwrap(),
+            direct,
             proxy,
             clients,
         }

@@ -143,7 +143,7 @@ async fn what_queues_for_a_batch_leaves_the_queue_with_its_client_and_the_others
     let mut direct = Asker::connect(&rs.addresses()[0]).await;
     let writes = Writes::prepare(&mut direct, &db, &[Kind::Update; 6]).await;
     let proxy = Proxy::start(&rs.seed_uri(), &with(&[ON, ONE_AT_ONCE]));
-    crate::batch::held::until_it_batches(&proxy).await;
+    crate::batch::held::until_it_batches(&proxy, &db, "c").await;
     let mut clients = writes.clients(&proxy).await;
     let holder = Holder::hold(&rs.addresses()[0], &db, "c").await;
     let mut first = blocked(&proxy, &db, "c").await;
@@ -172,7 +172,7 @@ async fn a_batch_that_waits_for_a_link_goes_without_those_whose_clients_have_gon
         let proxy = Proxy::start(&rs.seed_uri(), &settings);
         let mut early = Asker::connect(proxy.address()).await;
         wait::until_async("writes wait for each other", async || {
-            let insert = doc! {"insert": "early", "documents": [{}], "$db": &db};
+            let insert = doc! {"insert": "c", "documents": [{}], "$db": &db};
             early.ask(&insert).await;
             proxy.count("/batch/sent_alone/only_one") > 0
         })

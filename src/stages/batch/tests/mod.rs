@@ -5,6 +5,7 @@ mod doubt;
 mod far;
 mod few;
 mod gone;
+mod kinds;
 mod model;
 mod order;
 mod random;
@@ -19,11 +20,11 @@ use bson::{Binary, Document, doc};
 
 use self::again::Again;
 use self::model::{Model, Trouble};
-use super::{Alone, Batch};
+use super::{Alone, Batch, Knowledge};
 use crate::command::{Footprint, Namespace};
 use crate::config;
 use crate::pipeline::scripted::{fill_trail, request};
-use crate::pipeline::{Callers, Failure, Fences, Pipeline, Request, Stage};
+use crate::pipeline::{Callers, Failure, Fences, Horizon, Pipeline, Request, Stage};
 
 struct Setup {
     pipeline: Arc<Pipeline>,
@@ -47,18 +48,40 @@ impl Setup {
     }
 
     async fn with(model: Model, config: config::Batch) -> Setup {
+        Setup::under(model, config, up_to_date()).await
+    }
+
+    /// The stage has learnt what the collection is.
+    async fn under(model: Model, config: config::Batch, horizon: Arc<Horizon>) -> Setup {
         let model = Arc::new(model);
         let fences = Fences::new(Duration::from_secs(90));
-        let batch = Arc::new(Batch::new(&config, 24, Arc::clone(&fences), model.facts()));
+        let knowledge = Knowledge {
+            fences: Arc::clone(&fences),
+            upstream: model.facts(),
+            collections: Arc::default(),
+            horizon,
+        };
+        let batch = Arc::new(Batch::new(&config, 24, &knowledge));
         let stages: Vec<Box<dyn Stage>> = vec![Box::new(Arc::clone(&batch)), Box::new(Again)];
         let pipeline = Pipeline::new(stages, model.clone(), Arc::clone(&fences));
-        Setup {
+        let setup = Setup {
             pipeline: Arc::new(pipeline),
             model,
             batch,
             fences,
             trails_are_full: false,
-        }
+        };
+        let first = setup.send(insert(-1));
+        setup.open_gate(1);
+        first.await.unwrap().unwrap();
+        setup.until(|| setup.knows_collection()).await;
+        setup
+    }
+
+    fn knows_collection(&self) -> bool {
+        let insert = request(&insert(0));
+        let kinds = &self.batch.shared.collections;
+        kinds.is_known(&insert)
     }
 
     fn open_gate(&self, permits: usize) {
@@ -132,6 +155,14 @@ impl Setup {
 async fn run(pipeline: &Pipeline, mut request: Request) -> Answered {
     let reply = pipeline.run(&mut request).await?;
     Ok(Document::from_reader(reply.body()).unwrap())
+}
+
+/// A watch that has seen everything, for as long as a test may take.
+fn up_to_date() -> Arc<Horizon> {
+    let horizon = Horizon::starting(Duration::from_secs(3600));
+    horizon.begun(1);
+    horizon.polled(horizon.clock().now(), 1);
+    horizon
 }
 
 fn insert(id: i32) -> Document {
@@ -308,7 +339,9 @@ async fn only_equal_writes_share_a_batch() {
     for handle in handles {
         assert_eq!(handle.await.unwrap().unwrap(), inserted(1));
     }
-    assert_eq!(setup.alone(Alone::First), 4);
+    assert_eq!(setup.alone(Alone::First), 3);
+    // (And the first of the setup.)
+    assert_eq!(setup.alone(Alone::Unknown), 2);
 }
 
 #[tokio::test]
@@ -470,7 +503,7 @@ async fn a_batch_ends_at_its_limits() {
         .model
         .asked()
         .iter()
-        .skip(1)
+        .skip(2)
         .map(|c| c.get_array("documents").unwrap().len())
         .collect();
     assert_eq!(sizes, [3, 3, 1]);

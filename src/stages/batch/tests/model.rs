@@ -31,6 +31,8 @@ pub enum Trouble {
     NotPrimary,
     /// Another such error, of this code and text.
     Refused(i32, &'static str),
+    /// After this many documents somebody makes the collection anew.
+    MadeAnew(usize),
 }
 
 #[derive(Default)]
@@ -42,6 +44,7 @@ pub struct Model {
     pub gate: Option<Semaphore>,
     pub standalone: bool,
     pub bulk: Bulk,
+    pub release: [u16; 3],
 }
 
 /// Whether it has `bulkWrite`.
@@ -62,6 +65,7 @@ struct Did {
     modified: i32,
     upserted: Option<i32>,
     error: Option<i32>,
+    is_for_another: bool,
 }
 
 #[derive(Default)]
@@ -77,6 +81,12 @@ struct State {
     /// Commands, with their documents in the body.
     asked: Vec<Document>,
     arrived: usize,
+    /// How often the collection was made anew.
+    made: u8,
+    /// Its `type` and `options`, if it isn't an ordinary one.
+    special: Option<Document>,
+    /// How often somebody asked what it is.
+    looked_up: usize,
 }
 
 impl Model {
@@ -99,6 +109,7 @@ impl Model {
         let writer = Writer {
             wire_version: if self.bulk == Bulk::None { 17 } else { 27 },
             numbers: !self.standalone,
+            release: Some(self.release),
             max_documents: 1000,
             max_message: 48_000_000,
             distance: self.distance.clone(),
@@ -113,6 +124,19 @@ impl Model {
             };
         });
         Arc::new(facts)
+    }
+
+    /// Somebody drops the collection and makes another of its name, with this `type` and these `options`. (Its documents
+    /// are there still, to be looked at.)
+    pub fn make_anew(&self, special: Option<Document>) {
+        let mut state = self.state.lock();
+        state.made += 1;
+        state.special = special;
+    }
+
+    /// How often somebody asked what the collection is.
+    pub fn looked_up(&self) -> usize {
+        self.state.lock().looked_up
     }
 
     pub fn trouble(&self, troubles: impl IntoIterator<Item = Trouble>) {
@@ -139,6 +163,16 @@ impl Model {
 
     async fn answer(&self, request: &Request) -> Result<Document, Failure> {
         let mut command = Document::from_reader(request.command.body().as_ref()).unwrap();
+        if command.contains_key("listCollections") {
+            return Ok(self.state.lock().describe());
+        }
+        if command.contains_key("find") {
+            // What is for another collection is refused, but by a server that doesn't know of that.
+            return Ok(match self.bulk {
+                Bulk::Unnumbered => doc! {"cursor": {"id": 0_i64, "firstBatch": []}, "ok": 1.0},
+                Bulk::None | Bulk::Numbered => doc! {"code": 361, "ok": 0.0},
+            });
+        }
         if let Ok(id) = command.get_i64("getMore") {
             let (rest, version) = self.state.lock().cursors.remove(&id).unwrap_or_default();
             if version.as_ref() != command.get("apiVersion") {
@@ -177,6 +211,18 @@ impl Backend for Model {
 }
 
 impl State {
+    fn identity(&self) -> Bson {
+        bson::Uuid::from_bytes([self.made; 16]).into()
+    }
+
+    fn describe(&mut self) -> Document {
+        self.looked_up += 1;
+        let ordinary = doc! {"type": "collection", "options": {}};
+        let mut description = self.special.clone().unwrap_or(ordinary);
+        description.insert("info", doc! {"uuid": self.identity()});
+        doc! {"cursor": {"id": 0_i64, "firstBatch": [description]}, "ok": 1.0}
+    }
+
     fn run(
         &mut self,
         command: Document,
@@ -244,6 +290,10 @@ impl State {
         if statements.iter().any(is_broken) {
             return Ok(doc! {"ok": 0.0, "code": 22, "codeName": "InvalidBSON"});
         }
+        let meant = match command.get_array("nsInfo") {
+            Ok(namespaces) => namespaces[0].as_document().unwrap().get("collectionUUID"),
+            Err(_) => command.get("collectionUUID"),
+        };
         let ordered = command.get_bool("ordered").unwrap_or(true);
         let (mut done, mut retried) = (Vec::new(), Vec::new());
         for (index, statement) in statements.iter().enumerate() {
@@ -262,7 +312,18 @@ impl State {
                 done.push(*before);
                 continue;
             }
-            let did = self.apply(statement);
+            if trouble == Trouble::MadeAnew(index) {
+                self.made += 1;
+            }
+            let is_for_another = heeds && meant.is_some_and(|meant| *meant != self.identity());
+            let did = match is_for_another {
+                true => Did {
+                    error: Some(0),
+                    is_for_another,
+                    ..Did::default()
+                },
+                false => self.apply(statement),
+            };
             done.push(did);
             if number.is_some() && (did.modified > 0 || did.upserted.is_some()) {
                 let known = self.sessions.entry(session.clone()).or_default();
@@ -345,7 +406,7 @@ impl State {
             n: 1,
             modified: i32::from(is_there && *document != before),
             upserted: (!is_there).then_some(id),
-            error: None,
+            ..Did::default()
         }
     }
 
@@ -395,7 +456,13 @@ fn plain_reply(name: &str, done: &[Did], statements: &[Document], retried: Vec<i
     let (mut errors, mut upserted) = (Vec::new(), Vec::new());
     for (index, did) in done.iter().enumerate() {
         if let Some(id) = did.error {
-            errors.push(error(index as i32, id, statements));
+            let index = index as i32;
+            errors.push(match did.is_for_another {
+                true => {
+                    doc! {"index": index, "code": 361, "errmsg": "Collection UUID does not match"}
+                }
+                false => error(index, id, statements),
+            });
         }
         if let Some(id) = did.upserted {
             upserted.push(doc! {"index": index as i32, "_id": id});
