@@ -35,6 +35,7 @@ mod profile;
 mod profiler;
 mod raw;
 mod refused;
+mod releases;
 mod retry;
 mod rewriting;
 mod seeds;

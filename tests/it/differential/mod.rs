@@ -45,14 +45,21 @@ async fn a_replica_set_answers_alike_directly_and_through_the_proxy() {
     // (Others load this server: a watch may lag, and nothing be cached for a moment.)
     let sets = [("cache.external_writes", "\"none\"")];
     let upstream = shared::rs().await;
-    every_operation_answers_alike(&upstream.addresses()[0], &upstream.uri(), &sets, |_| false)
-        .await;
+    let (address, uri) = (&upstream.addresses()[0], upstream.uri());
+    every_operation_answers_alike(address, &uri, &sets, is_in_words_of_6_0_5).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standalone_answers_alike_directly_and_through_the_proxy() {
     let upstream = shared::standalone().await;
-    every_operation_answers_alike(&upstream.addresses()[0], &upstream.uri(), &[], |_| false).await;
+    let (address, uri) = (&upstream.addresses()[0], upstream.uri());
+    every_operation_answers_alike(address, &uri, &[], is_in_words_of_6_0_5).await;
+}
+
+/// The proxy refuses it in the words of 6.0.5 (docs/limits.md): where `PETIOLE_MONGOD` chooses another release, its name of
+/// the code may be another.
+fn is_in_words_of_6_0_5(op: &Op) -> bool {
+    std::env::var_os("PETIOLE_MONGOD").is_some() && op.name == "get_more_unknown_field"
 }
 
 #[tokio::test(flavor = "multi_thread")]

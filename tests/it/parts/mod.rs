@@ -9,6 +9,7 @@
 pub mod asker;
 pub mod in_process;
 pub mod kept;
+pub mod mongods;
 pub mod node;
 pub mod proxy;
 pub mod python;
