@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use futures_util::future::OptionFuture;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::task::coop::consume_budget;
+use tokio::task::{coop::consume_budget, yield_now};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
@@ -156,6 +156,7 @@ impl Connection {
         // One wait for all messages: to begin it anew with each costs more than to read one.
         let wait = pin!(shared.drain.wait());
         let mut drained = Drained::new(&shared.drain, wait);
+        let mut pipelined = 0;
         let end = loop {
             let frame = match self.next_frame(&mut drained).await {
                 Ok(frame) => frame,
@@ -165,8 +166,16 @@ impl Connection {
                 break close;
             }
             // What is answered without waiting never yields by itself: a client that sends on without a pause
-            // would keep its worker from all others.
-            consume_budget().await;
+            // would keep its worker from all others. (One that waits for its replies has nothing in the buffer.)
+            if !self.buf.is_empty() {
+                pipelined += 1;
+            }
+            if pipelined < TURN {
+                consume_budget().await;
+            } else {
+                pipelined = 0;
+                yield_now().await;
+            }
         };
         let what = match end {
             Close::Ended | Close::Io(_) | Close::LostUpstream => return,
@@ -498,6 +507,9 @@ fn one_reply(frame: &Frame, mut msg: OpMsg) -> Result<(Frame, OpMsg), WireError>
     let msg = OpMsg::parse(&frame)?;
     Ok((frame, msg))
 }
+
+/// So many pipelined messages are answered before other clients have their turn.
+const TURN: u32 = 8;
 
 const KEEP: usize = 16 * 1024;
 const TLS_HANDSHAKE: Duration = Duration::from_secs(10);

@@ -63,7 +63,7 @@ async fn a_client_that_sends_without_a_pause_leaves_turns_to_others() {
     go_on.send(()).unwrap();
     other.receive().await.unwrap();
     let at = seen.lock().unwrap().iter().position(|name| name == "other");
-    assert!(at.is_some_and(|at| at < MANY / 4), "{at:?}");
+    assert!(at.is_some_and(|at| at < FEW), "{at:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,4 +89,6 @@ async fn a_hello_or_login_that_wants_no_reply_gets_none() {
 }
 
 const MANY: usize = 3_000;
+/// Some turns of eight messages, and less than a task's budget of 128.
+const FEW: usize = 48;
 const MORE_TO_COME: u32 = 2;
