@@ -48,7 +48,9 @@ async fn clients_may_speak_tls_and_plain_clients_are_not_served_then() {
     );
     assert!(proxy.count("/clients/complaints/tls_failed") >= 1);
     let log = proxy.log();
-    let line = log.lines().find(|line| line.contains("kind=tls_failed"));
+    let line = log
+        .lines()
+        .find(|line| line.contains("kind=\"tls_failed\""));
     assert!(
         line.is_some_and(|line| line.contains("address=127.0.0.1:")),
         "{log}"

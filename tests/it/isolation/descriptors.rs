@@ -85,7 +85,7 @@ async fn a_client_for_whom_there_is_no_descriptor_is_closed_rather_than_left_wai
     assert!(refused > 0, "{}", proxy.log());
     drop(half);
     assert!(
-        proxy.log().contains("kind=accept_failed"),
+        proxy.log().contains("kind=\"accept_failed\""),
         "{}",
         proxy.log()
     );

@@ -63,7 +63,9 @@ async fn what_fails_over_and_over_makes_one_line_and_then_a_count() {
     assert_eq!(proxy.count("/clients/complaints/broken_message"), BROKEN);
     let lines = |proxy: &Proxy| -> Vec<String> {
         let log = proxy.log();
-        let lines = log.lines().filter(|l| l.contains("kind=broken_message"));
+        let lines = log
+            .lines()
+            .filter(|l| l.contains("kind=\"broken_message\""));
         lines.map(str::to_owned).collect()
     };
     let first = lines(&proxy);
