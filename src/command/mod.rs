@@ -12,6 +12,7 @@
 
 mod awaiting;
 mod bypass;
+mod default_concern;
 mod edit;
 mod error_reply;
 mod field_name;
@@ -38,6 +39,7 @@ mod volatile;
 
 pub use awaiting::opens_awaiting;
 pub use bypass::Bypass;
+pub use default_concern::default_reads_are_local;
 pub use edit::{
     acknowledged, commit_again, numbered, outgoing, with_body, without_cluster_time,
     without_retry_marks,

@@ -39,7 +39,9 @@ pub use error::{Failure, Fault};
 pub use exchanges::{Ending, Exchange, Exchanges, Timed};
 #[doc(hidden)]
 pub use fences::Weakened;
-pub use fences::{Fence, Fences, MOST_NAMES, Mark, Reads, Stamp, Tie, Tied, Wanted, Window};
+pub use fences::{
+    DefaultReads, Fence, Fences, MOST_NAMES, Mark, Reads, Stamp, Tie, Tied, Wanted, Window,
+};
 pub use home::{home, set_home, will_wait};
 pub use left_out::LeftOut;
 pub use origin::{Clients, Origin};

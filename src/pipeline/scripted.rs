@@ -73,6 +73,13 @@ impl Backend for Scripted {
                     &none.to_vec().unwrap_or_default(),
                 ));
             }
+            if request.command.name() == "getDefaultRWConcern" {
+                let local = bson::doc! {"ok": 1.0};
+                return Ok(Reply::document(
+                    &request.frame,
+                    &local.to_vec().unwrap_or_default(),
+                ));
+            }
             let asked = bson::Document::from_reader(request.command.body().as_ref());
             self.asked.lock().push(asked.unwrap_or_default());
             let step = self.script.lock().pop_front();

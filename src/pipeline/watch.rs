@@ -24,9 +24,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::Fences;
 use super::clock::{Clock, Moment};
 use super::left_out::LeftOut;
+use super::{DefaultReads, Fences, Stamp};
 use crate::command::{Footprint, Namespace};
 
 /// Takes writes that have landed, whoever sent them. Called before the position passes them.
@@ -40,6 +40,12 @@ pub trait Landed: Send + Sync {
     /// Whether answers that read single documents of a collection are kept, or about to be. (Not more than a
     /// hint: whatever is kept ends when the collection is left out.)
     fn keeps(&self, collection: &Namespace) -> bool;
+    /// To be called before the default read concern is asked. `None`: it may be changing, or isn't of interest.
+    fn open_default_reads(&self) -> Option<Stamp> {
+        None
+    }
+    /// What the default read concern is, by a question that was asked at the stamp.
+    fn note_default_reads(&self, _stamp: &Stamp, _found: DefaultReads) {}
 }
 
 impl Landed for Arc<Fences> {
@@ -58,6 +64,14 @@ impl Landed for Arc<Fences> {
 
     fn keeps(&self, collection: &Namespace) -> bool {
         Fences::keeps(self, collection)
+    }
+
+    fn open_default_reads(&self) -> Option<Stamp> {
+        Fences::open_default_reads(self)
+    }
+
+    fn note_default_reads(&self, stamp: &Stamp, found: DefaultReads) {
+        Fences::note_default_reads(self, stamp, found);
     }
 }
 

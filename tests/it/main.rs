@@ -34,6 +34,7 @@ mod principals;
 mod profile;
 mod profiler;
 mod raw;
+mod read_concern;
 mod refused;
 mod releases;
 mod retry;

@@ -16,11 +16,13 @@
 //! - `tie`, `window`: what binds an answer to the writes, once it's stored and until then
 //! - `pre_image`, `wanted`, `credit`: what is known of documents that are being updated, what would be worth knowing, what may
 //!   be spent on it
+//! - `default_reads`: what a read without a read concern means
 //! - `own`: writes of this proxy whose events are still to come
 //! - `weakened`: rules that a test can switch off
 
 mod collection;
 mod credit;
+mod default_reads;
 mod fence;
 mod group;
 mod own;
@@ -45,6 +47,7 @@ use tokio::time::Instant;
 
 use self::collection::{Collection, Ended};
 use self::credit::Trust;
+pub use self::default_reads::DefaultReads;
 pub use self::fence::Fence;
 use self::fence::{Origin, Quarantined, Standing};
 use self::own::OwnWrite;
@@ -74,6 +77,7 @@ pub struct Fences {
     trust: Trust,
     /// Events come: the times of own writes are worth noting.
     watched: AtomicBool,
+    default_reads: default_reads::Kept,
     weakening: Weakening,
     memory: Arc<Memory>,
 }
@@ -100,6 +104,7 @@ impl Fences {
             wanted: AtomicUsize::new(0),
             trust: Trust::new(),
             watched: AtomicBool::new(false),
+            default_reads: default_reads::Kept::default(),
             weakening: Weakening::default(),
         })
     }

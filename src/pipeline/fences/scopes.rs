@@ -83,6 +83,15 @@ pub struct Stamp {
     pub(super) changed: [u64; PLACES],
 }
 
+impl Stamp {
+    /// The generation (what has voided everything) in which it was taken.
+    pub(super) fn generation(&self) -> u64 {
+        let mut places = self.scopes.iter().zip(self.changed);
+        let everything = places.find(|(scope, _)| **scope == EVERYTHING);
+        everything.map_or(0, |(_, changed)| changed)
+    }
+}
+
 impl Scopes {
     pub fn new() -> Scopes {
         Scopes {

@@ -7,7 +7,7 @@ use std::sync::atomic::{
 use std::sync::{Arc, OnceLock};
 
 use super::group::Group;
-use super::scopes::{EVERYTHING, Stamp};
+use super::scopes::Stamp;
 
 /// A stored answer, as the fences see it.
 pub trait Tied: Send + Sync {
@@ -122,12 +122,7 @@ impl Tie {
 
     /// The [generation](super::Fences::generation) in which the answer was asked for.
     pub fn generation(&self) -> u64 {
-        let scopes = self.stamp.scopes.iter().zip(self.stamp.changed);
-        scopes
-            .filter(|(scope, _)| **scope == EVERYTHING)
-            .map(|(_, changed)| changed)
-            .next()
-            .unwrap_or_default()
+        self.stamp.generation()
     }
 
     fn leave(&self) {

@@ -10,6 +10,7 @@ use foldhash::fast::FixedState;
 use super::entry::{Entry, batch};
 use super::facts::Seen;
 use super::flight::Flight;
+use super::read_concern::ReadLevel;
 use super::rules::{self, Terms};
 use super::worth::Shape;
 use super::{Cache, Wish};
@@ -97,17 +98,21 @@ impl Cache {
             }
             Purpose::Knowing => Arc::default(),
         };
+        let level = self.read_level(request, next).await?;
         let seen = self.seen();
         let facts = self.facts.of(request, sources, &self.fences, next, seen);
         let meaning = facts.await?;
         let reads = meaning.reads(db, plan.is_some());
         let window = self.fences.open_window(reads, plan).ok_or(Bypass::Fenced)?;
-        if !meaning.holds(&self.fences) {
+        if !meaning.holds(&self.fences) || !level.holds(&self.fences) {
             return Err(Bypass::Raced);
         }
         if !self.horizon.left_out().covers(reads) {
             return Err(Bypass::Unwatched);
         }
+        // It may have missed what was acknowledged.
+        let unknown = level == ReadLevel::Unknown;
+        let unknown = unknown.then(|| self.now().after(self.config.max_lag));
         let live = self.memory().live(memory::Kind::Flights);
         Ok(Fill {
             key: key.into(),
@@ -123,7 +128,7 @@ impl Cache {
             purpose,
             terms,
             expires: meaning.expires,
-            until: meaning.until(seen),
+            until: meaning.until(seen).into_iter().chain(unknown).min(),
             asked: self.now(),
             id: shape_id(command, &request.msg),
             asked_first: meaning.asked,

@@ -13,6 +13,7 @@
 //! - `flight`: one read for several who ask the same
 //! - `cursors`, `drain`, `batches`: results of several batches, out of the cache and into it
 //! - `rights`: who goes on with such a result may still see it
+//! - `read_concern`: what a read without a read concern means
 //! - `pre_images`: looks at single documents, so that writes to them end fewer entries
 //! - `worth`: which shapes pay for their place
 //! - `shadow`: a share of the hits is compared with the server's own answer
@@ -26,6 +27,7 @@ mod facts;
 mod fill;
 mod flight;
 mod pre_images;
+mod read_concern;
 mod rights;
 mod rules;
 mod shadow;
@@ -36,7 +38,7 @@ mod tests;
 mod worth;
 
 use std::cell::RefCell;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -77,6 +79,8 @@ pub struct Cache {
     config: config::Cache,
     /// Ended answers that are to be dropped.
     ended: Mutex<Vec<Arc<dyn Tied>>>,
+    /// The default read concern is being asked behind a read.
+    asks_default: AtomicBool,
     /// Itself, for tasks of its own.
     me: Weak<Cache>,
 }
@@ -98,6 +102,7 @@ impl Cache {
             stats: CacheStats::default(),
             config: config.clone(),
             ended: Mutex::default(),
+            asks_default: AtomicBool::new(false),
         })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! - `poll`: asks the primary for its last write, again and again.
 //! - `stream`: the change stream; opens it, follows it, opens it anew.
+//! - `default_concern`: asks what a read without a read concern means.
 //! - `event`: what one event says was written. `fault`: what to do about an error.
 //!
 //! What is learnt goes to a [`Landed`] and into the [`Horizon`]; who listens isn't known here.
@@ -13,6 +14,7 @@
 //! Absent on purpose: sharded clusters. A mongos tells no last write of the deployment, so that
 //! nobody could know how far behind the stream is.
 
+mod default_concern;
 mod event;
 mod fault;
 mod poll;

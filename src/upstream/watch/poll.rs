@@ -6,9 +6,9 @@ use mongodb::Client;
 use mongodb::bson::{Document, doc};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::Impossible;
 use super::fault::Broken;
-use crate::pipeline::{Horizon, Landed};
+use super::{Impossible, default_concern};
+use crate::pipeline::{DefaultReads, Horizon, Landed};
 
 /// Cluster times that a primary tells.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +23,13 @@ pub(super) struct LastWrites {
 
 /// Polls for as long as it is let.
 pub(super) async fn poll(client: &Client, horizon: &Horizon, landed: &dyn Landed, beat: Duration) {
+    let mut due = Instant::now();
     loop {
         let (sent, began) = (horizon.clock().now(), Instant::now());
+        if began >= due {
+            ask_default(client, horizon, landed).await;
+            due = began + horizon.max_lag() / 2;
+        }
         // An error needs no handling: what isn't verified goes stale.
         if let Ok(last) = ask(client).await {
             enter_term(horizon, landed, &last);
@@ -32,6 +37,24 @@ pub(super) async fn poll(client: &Client, horizon: &Horizon, landed: &dyn Landed
         }
         sleep_until(began + beat).await;
     }
+}
+
+/// Before the horizon says that anything is fresh: an answer is kept only of a read with read concern local.
+async fn ask_default(client: &Client, horizon: &Horizon, landed: &dyn Landed) {
+    let Some(stamp) = landed.open_default_reads() else {
+        return;
+    };
+    let asked = horizon.clock().now();
+    let local = match timeout(PATIENCE, default_concern::is_local(client)).await {
+        Ok(Some(local)) => local,
+        // Then the clients are asked.
+        _ => return,
+    };
+    let found = match local {
+        true => DefaultReads::Local(asked),
+        false => DefaultReads::Weaker(asked),
+    };
+    landed.note_default_reads(&stamp, found);
 }
 
 /// What an earlier primary wrote may have been rolled back, which makes no event. The monitors of the topology void the cache
