@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bson::oid::ObjectId;
 use bson::{Document, doc};
 
 use super::{ON, ask, lsid};
@@ -44,6 +45,16 @@ impl Blocked {
         let mut holder = RawClient::connect(address).await.unwrap();
         let create = doc! {"insert": "c", "documents": [{"_id": "there"}], "$db": db};
         ask(&mut holder, &create).await.unwrap();
+        let only_one = || proxy.count("/batch/sent_alone/only_one");
+        wait::until_async("the collection is known, and batched", async || {
+            let before = only_one();
+            let mut early = RawClient::connect(proxy.address()).await.unwrap();
+            let documents = [doc! {"_id": ObjectId::new()}];
+            let insert = doc! {"insert": "c", "documents": &documents[..], "$db": db};
+            ask(&mut early, &insert).await.unwrap();
+            only_one() > before
+        })
+        .await;
         let of_holder = doc! {"lsid": lsid(), "txnNumber": 1_i64, "autocommit": false};
         let insert = |id: &str| doc! {"insert": "c", "documents": [{"_id": id}], "$db": db};
         let mut hold = insert("held");
