@@ -32,25 +32,68 @@ enum Answer {
     Error(i32, i32),
 }
 
+/// For an answer, before the client says that it sends no more.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Closed without a word.
 const CLOSED: [Answer; 0] = [];
 
-/// Sends `bytes` on a new connection, says that this was all, and returns
-/// every answer until the proxy closes.
+/// Sends `bytes` on a new connection, says that this was all once the last whole message of them is answered, and
+/// returns every answer until the proxy closes. (A write whose client has said so before isn't sent.)
 async fn fate(proxy: &Proxy, bytes: &[u8]) -> Vec<Answer> {
     fate_at(proxy.address(), bytes).await
 }
 
+/// As [`fate`], but the client says at once that this was all.
+async fn fate_half_closed(proxy: &Proxy, bytes: &[u8]) -> Vec<Answer> {
+    fate_of(proxy.address(), bytes, None).await
+}
+
 /// As [`fate`], at any server.
 async fn fate_at(address: &str, bytes: &[u8]) -> Vec<Answer> {
+    fate_of(address, bytes, last_request(bytes)).await
+}
+
+/// The id of the last message, if the bytes are whole messages and it wants an answer.
+fn last_request(bytes: &[u8]) -> Option<i32> {
+    let number = |at: usize| Some(i32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+    let (mut at, mut last) = (0, None);
+    while at < bytes.len() {
+        let length = usize::try_from(number(at)?).ok().filter(|&l| l >= 20)?;
+        let wants_none = number(at + 12)? == 2013 && number(at + 16)? & 2 != 0;
+        last = (!wants_none).then_some(number(at + 4)?);
+        at += length;
+    }
+    last.filter(|_| at == bytes.len())
+}
+
+/// `behind`: the request after whose answer the client says that this was all; `None`: at once.
+async fn fate_of(address: &str, bytes: &[u8], mut behind: Option<i32>) -> Vec<Answer> {
     let mut client = RawClient::connect(address).await.unwrap();
     // A server that has seen enough may close while this is still being sent.
     let sent = client.send_bytes(bytes).await;
-    if sent.is_ok() {
+    if sent.is_ok() && behind.is_none() {
         let _ = client.half_close().await;
     }
     let mut answers = Vec::new();
-    while let Ok(reply) = client.receive().await {
+    loop {
+        let received = match behind {
+            None => client.receive().await,
+            Some(_) => match tokio::time::timeout(PATIENCE, client.receive()).await {
+                Ok(received) => received,
+                Err(_) => {
+                    // The server waits for more.
+                    behind = None;
+                    let _ = client.half_close().await;
+                    continue;
+                }
+            },
+        };
+        let Ok(reply) = received else { break };
+        if behind == Some(reply.response_to) {
+            behind = None;
+            let _ = client.half_close().await;
+        }
         let document = reply.document().unwrap();
         let ok = document.get_f64("ok").is_ok_and(|ok| ok == 1.0);
         let code = document.get_i32("code").unwrap_or(0);

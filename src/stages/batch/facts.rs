@@ -58,6 +58,12 @@ impl Facts {
             .map_or(0, |writer| writer.distance.us())
     }
 
+    /// Whether the server names in its replies what an earlier try had done (`retriedStmtIds`).
+    pub fn names_retried(&self) -> bool {
+        let facts = self.upstream.get();
+        (facts.writer.as_ref()).is_some_and(|writer| writer.wire_version >= NAMES_RETRIED)
+    }
+
     /// The upstream has refused numbers of statements in a `bulkWrite`.
     pub fn note_unnumbered(&self) {
         self.unnumbered.store(self.upstream.get().writer.clone());
@@ -89,6 +95,8 @@ fn abilities(writer: &Writer) -> Option<Abilities> {
 
 /// Wire version of MongoDB 4.4, the oldest whose replies drivers of today accept.
 const OLDEST: i32 = 9;
+/// Wire version of MongoDB 6.0; 5.0.32 doesn't.
+const NAMES_RETRIED: i32 = 17;
 /// Wire version of MongoDB 8.0.
 const BULK_WRITE: i32 = 25;
 /// What the server allows a command besides its documents.

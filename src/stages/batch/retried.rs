@@ -30,7 +30,7 @@ impl Shared {
             State::Queued(first) => Answer::later(self.join(first, Some(write), request, next)),
             State::Done(answer) => {
                 self.stats.journal_answer();
-                Answer::Now(Ok(repeated(answer, &write)))
+                Answer::Now(Ok(self.repeated(answer, &write)))
             }
             State::Doubt(doubt) => {
                 self.resolve(doubt, &write, &ticket, request, next);
@@ -50,7 +50,7 @@ impl Shared {
         match (ticket.told().await, write) {
             (Told::Alone(_), _) => self.alone(Alone::Retry, request, next).await,
             (Told::Answer(answer, tried), Some(write)) => {
-                let answer = repeated(answer, &write);
+                let answer = self.repeated(answer, &write);
                 self.outcome(Told::Answer(answer, tried), request)
             }
             (told, _) => self.outcome(told, request),
@@ -158,12 +158,15 @@ impl Shared {
         self.journal.note_ended(earlier);
         Ok(())
     }
-}
 
-/// The answer to a retry of a write that was answered so.
-fn repeated(answer: Reply, write: &Write) -> Reply {
-    let retried = split::retried(answer.body(), write.kind, write.count);
-    retried.map_or(answer, |own| Reply::for_several(&own))
+    /// The answer to a retry of a write that was answered so.
+    fn repeated(&self, answer: Reply, write: &Write) -> Reply {
+        if !self.facts.names_retried() {
+            return answer;
+        }
+        let retried = split::retried(answer.body(), write.kind, write.count);
+        retried.map_or(answer, |own| Reply::for_several(&own))
+    }
 }
 
 /// The server's own answer to a retry that comes too late.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bson::doc;
 
-use super::{Answer, CLOSED, assert_grew_little, fate, ping, ping_document, proxy};
+use super::{Answer, CLOSED, assert_grew_little, fate_half_closed, ping, ping_document, proxy};
 use crate::parts::shared;
 use crate::parts::wait::until;
 use crate::raw::{
@@ -102,18 +102,18 @@ async fn a_stalled_message_is_given_up_and_an_idle_client_is_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_half_closed_socket_still_gets_its_replies() {
     let (proxy, bystander) = proxy(&[]).await;
-    assert_eq!(fate(&proxy, &ping(1)).await, [Answer::Ok(1)]);
+    assert_eq!(fate_half_closed(&proxy, &ping(1)).await, [Answer::Ok(1)]);
     assert_eq!(
-        fate(&proxy, &[ping(1), ping(2)].concat()).await,
+        fate_half_closed(&proxy, &[ping(1), ping(2)].concat()).await,
         [Answer::Ok(1), Answer::Ok(2)]
     );
     let unacknowledged = op_msg(1, MORE_TO_COME, &[Section::Body(ping_document())]);
     assert_eq!(
-        fate(&proxy, &[unacknowledged, ping(2)].concat()).await,
+        fate_half_closed(&proxy, &[unacknowledged, ping(2)].concat()).await,
         [Answer::Ok(2)]
     );
-    assert_eq!(fate(&proxy, &ping(1)[..30]).await, CLOSED);
-    assert_eq!(fate(&proxy, &[]).await, CLOSED);
+    assert_eq!(fate_half_closed(&proxy, &ping(1)[..30]).await, CLOSED);
+    assert_eq!(fate_half_closed(&proxy, &[]).await, CLOSED);
     bystander.was_undisturbed(&proxy).await;
 }
 
