@@ -18,6 +18,8 @@ impl Model {
             batch(doc! {"name": "users", "type": "collection", "options": {}})
         } else if command.contains_key("listIndexes") {
             batch(doc! {"name": "_id_", "key": {"_id": 1}, "v": 2})
+        } else if command.contains_key("getDefaultRWConcern") {
+            doc! {"ok": 1.0}
         } else if let Ok(updates) = command.get_array("updates") {
             let q = updates[0]
                 .as_document()

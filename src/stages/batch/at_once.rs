@@ -16,15 +16,13 @@ pub(super) struct AtOnce {
 }
 
 impl AtOnce {
-    /// With the server `distance_us` away, and commands of the group taking `took_us` (0: not known yet), microseconds.
+    /// With the server `distance_us` away, and commands of the group taking `took_us` (0: not known yet), microseconds. One
+    /// at a time stays one at any distance.
     pub fn allowed(self, distance_us: u64, took_us: u64) -> usize {
-        if distance_us == 0 {
+        if distance_us == 0 || took_us == 0 || self.near <= 1 {
             return self.near;
         }
-        let at_server = match took_us {
-            0 => distance_us,
-            took => took.saturating_sub(distance_us).max(LEAST_US),
-        };
+        let at_server = took_us.saturating_sub(distance_us).max(LEAST_US);
         let on_the_way = (self.near as u64).saturating_mul(distance_us) / at_server;
         let on_the_way = usize::try_from(on_the_way).unwrap_or(usize::MAX);
         self.near
@@ -75,6 +73,8 @@ mod tests {
     fn the_limit_is_bounded_and_never_below_the_setting() {
         assert_eq!(LIMITS.allowed(u64::MAX, 1), 24);
         assert_eq!(AtOnce { near: 5, most: 1 }.allowed(4_000, 4_100), 5);
-        assert_eq!(LIMITS.allowed(4_000, 0), 6, "before anything was measured");
+        assert_eq!(LIMITS.allowed(4_000, 0), 3, "before anything was measured");
+        let one = AtOnce { near: 1, most: 24 };
+        assert_eq!(one.allowed(4_000, 4_100), 1, "one after the other");
     }
 }
